@@ -1,0 +1,81 @@
+# The commands that a newcomer needs. Everything else is `cargo`.
+#
+#   make demo           a local, real cluster (or $KUBECONFIG) and the main job on it
+#   make test           every test: unit, property, CRD and chart checks, end to end
+#   make lint           rustfmt, clippy, cargo deny, generated files
+#   make bench          every figure of docs/performance.md
+#   make soak           the long forms of the end-to-end tests
+#   make generate       crds/, deploy/ and the generated pages of docs/
+#   make clean-cluster  the local cluster, without traces
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CLUSTER := cargo run --quiet --package portcullis-e2e --bin cluster --
+CARGO_DENY_VERSION := 0.20.2
+DENY := .tools/bin/cargo-deny
+
+.PHONY: help setup demo test test-unit test-e2e lint advisories bench soak generate cluster image clean-cluster
+
+help:
+	@sed -n '3,9p' $(MAKEFILE_LIST) | sed 's/^#   //'
+
+# What cargo itself needs before the harness can install the rest: a linker, and libseccomp for the property tests.
+BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev
+
+setup:
+	@command -v cargo >/dev/null || { echo 'Portcullis needs a Rust toolchain: no cargo in PATH' >&2; exit 1; }
+	@command -v go >/dev/null || { echo 'Portcullis needs a Go toolchain for the local cluster: no go in PATH' >&2; exit 1; }
+	@if ! dpkg --status $(BUILD_PACKAGES) >/dev/null 2>&1; then \
+	  [ "$$(id --user)" = 0 ] || { echo 'Not root: run "apt-get install $(BUILD_PACKAGES)" as root first' >&2; exit 1; }; \
+	  echo '==> Installing Debian packages: $(BUILD_PACKAGES)'; \
+	  apt-get update --quiet=2; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends $(BUILD_PACKAGES) >/dev/null; \
+	fi
+
+cluster: setup
+	@$(CLUSTER) up
+
+image: cluster
+	@$(CLUSTER) image load
+
+demo: setup
+	@cargo run --quiet --package portcullis-e2e --bin demo
+
+test: setup lint test-unit test-e2e
+
+test-unit: setup
+	@echo '==> Unit, property, CRD and structure tests'
+	cargo test --workspace --exclude portcullis-e2e
+
+test-e2e: image
+	@echo '==> End-to-end tests'
+	cargo test --package portcullis-e2e
+
+lint: $(DENY)
+	@echo '==> Format, lints, dependencies'
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	$(DENY) check bans licenses sources
+
+# Needs the advisory database, which an offline machine has not.
+advisories: $(DENY)
+	$(DENY) check advisories
+
+$(DENY):
+	@echo '==> Building cargo-deny $(CARGO_DENY_VERSION), once'
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root .tools
+
+bench: image
+	cargo bench --package portcullis-profile
+	cargo run --release --package portcullis-e2e --bin bench
+
+soak: image
+	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture
+
+generate: setup
+	HELM="$$($(CLUSTER) tool helm)" cargo run --quiet --package xtask -- codegen
+
+clean-cluster:
+	@$(CLUSTER) down

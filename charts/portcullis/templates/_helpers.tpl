@@ -1,0 +1,59 @@
+{{/* Names are fixed: a cluster has one Portcullis, and a second release is refused by Helm because these objects exist. */}}
+
+{{- define "portcullis.image" -}}
+{{- $tag := .Values.image.tag | default .Chart.AppVersion -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}:{{ $tag }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ $tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* Selectors can't be changed later, so they hold neither the release's name nor a version. Argument: a component. */}}
+{{- define "portcullis.selector" -}}
+app.kubernetes.io/name: portcullis
+app.kubernetes.io/component: {{ . }}
+{{- end -}}
+
+{{/* Argument: (list . "component") */}}
+{{- define "portcullis.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "portcullis.selector" (index . 1) }}
+app.kubernetes.io/part-of: portcullis
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+{{- end -}}
+
+{{- define "portcullis.controller.user" -}}
+system:serviceaccount:{{ .Release.Namespace }}:portcullis-controller
+{{- end -}}
+
+{{- define "portcullis.agent.user" -}}
+system:serviceaccount:{{ .Release.Namespace }}:portcullis-agent
+{{- end -}}
+
+{{/* What both roles take from operator/runtime. */}}
+{{- define "portcullis.commonArgs" -}}
+- --log-format={{ .Values.log.format }}
+- --log-level={{ .Values.log.level }}
+- --listen={{ .Values.listenAddress }}:8080
+- --subdirectory={{ .Values.kubelet.subdirectory }}
+{{- end -}}
+
+{{/* A container is live while its tasks run, and ready after its first full sync. */}}
+{{- define "portcullis.probes" -}}
+startupProbe:
+  httpGet: {path: /livez, port: http}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /livez, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 5
+  timeoutSeconds: 5
+  failureThreshold: 2
+{{- end -}}

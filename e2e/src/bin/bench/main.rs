@@ -1,0 +1,54 @@
+//! Measures Portcullis on the local cluster and writes the figures into `docs/performance.md`: `make bench`.
+//!
+//! Nothing here passes or fails. A figure that misses its target is written down as missing it.
+
+mod files;
+mod load;
+mod profiles;
+mod report;
+mod requests;
+mod resources;
+mod samples;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use portcullis_e2e::{Operator, progress};
+
+use self::{load::Bench, report::Report};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match measure().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress::say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure() -> Result<()> {
+    let operator = Operator::from_env().await?;
+    operator.cluster().require_local("measuring files as they appear")?;
+    let _alone = operator.cluster().exclusive().await?;
+    let bench = Bench::start(operator).await?;
+    let mut report = Report::default();
+    let outcome = run(&bench, &mut report).await.and_then(|()| report.write());
+    bench.clean_up().await?;
+    outcome
+}
+
+async fn run(bench: &Bench, report: &mut Report) -> Result<()> {
+    resources::binary(report)?;
+    resources::empty(bench, report).await?;
+    progress::step_async("create profiles one by one", load::one_by_one(bench, report)).await?;
+    progress::step_async("requests for new profiles", requests::per_profile(bench, report)).await?;
+    progress::step_async("repair damaged files", files::repair(bench, report)).await?;
+    progress::step_async("read a file in a tight loop during updates", files::torn_reads(bench, report))
+        .await?;
+    progress::step_async("create 500 at once", load::at_once(bench, report)).await?;
+    progress::step_async("requests of an idle cluster with 500 profiles", requests::idle(bench, report))
+        .await?;
+    progress::step_async("memory with 1,000 profiles", resources::full(bench, report)).await
+}

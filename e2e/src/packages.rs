@@ -1,0 +1,94 @@
+//! The Debian packages that a node is made of, installed where they are missing.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    command::{command, output},
+    progress,
+};
+
+/// A file that the harness needs and the Debian package that brings it.
+const NEEDED: [(&str, &str); 13] = [
+    ("/usr/bin/containerd", "containerd"),
+    ("/usr/bin/ctr", "containerd"),
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/bin/crun", "crun"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("/usr/sbin/ip", "iproute2"),
+    ("/usr/sbin/nft", "nftables"),
+    ("/usr/sbin/conntrack", "conntrack"),
+    ("/usr/sbin/iptables", "iptables"),
+    ("/usr/bin/busybox", "busybox-static"),
+    ("/usr/sbin/nginx", "nginx-light"),
+    ("/usr/bin/nsenter", "util-linux"),
+    ("/usr/bin/promtool", "prometheus"),
+];
+
+/// The packages whose files are not there, each once.
+fn missing(exists: impl Fn(&Path) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(file, _)| !exists(Path::new(file)) && !exists(&merged_usr(file)))
+        .map(|&(_, package)| package)
+        .collect();
+    packages.dedup();
+    packages
+}
+
+/// The same file where /usr is not merged: `/usr/bin/x` is `/bin/x`.
+fn merged_usr(file: &str) -> std::path::PathBuf {
+    file.strip_prefix("/usr").unwrap_or(file).into()
+}
+
+/// Installs what is missing.
+///
+/// # Errors
+/// Where apt is missing or fails.
+pub(crate) fn ensure() -> Result<()> {
+    let missing = missing(Path::exists);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !Path::new("/usr/bin/apt-get").exists() {
+        bail!(
+            "this machine lacks {names} and has no apt-get: install them, or set KUBECONFIG to a cluster of yours"
+        );
+    }
+    progress::step(format_args!("install Debian packages: {names}"), || install(&missing))
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let apt = |arguments: &[&str]| {
+        let mut apt = command("apt-get", arguments);
+        // Packages such as nginx would start a server, which is not wanted here.
+        apt.env("DEBIAN_FRONTEND", "noninteractive").env("RUNLEVEL", "1");
+        output(&mut apt)
+    };
+    let with = |first: &[&'static str]| [first, packages].concat();
+    let install = with(&["install", "-y", "--no-install-recommends"]);
+    if apt(&install).is_err() {
+        // A fresh machine has no package lists yet.
+        apt(&["update"])?;
+        apt(&install).with_context(|| format!("installing {} failed", packages.join(" ")))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_of_two_missing_files_is_named_once() {
+        let missing = missing(|file| !file.ends_with("containerd") && !file.ends_with("ctr"));
+        assert_eq!(missing, ["containerd"]);
+    }
+
+    #[test]
+    fn an_unmerged_usr_counts() {
+        assert!(missing(|file| !file.starts_with("/usr")).is_empty());
+    }
+}

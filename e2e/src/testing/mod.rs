@@ -1,0 +1,14 @@
+//! What end-to-end tests need besides a cluster: a namespace of their own that explains a failure, and waiting for conditions.
+
+pub mod agents;
+mod dump;
+mod namespace;
+mod pods;
+pub mod profiles;
+pub mod torture;
+mod waiting;
+
+pub use dump::dump;
+pub use namespace::{NamespaceOptions, TestNamespace, with_namespace, with_namespace_options};
+pub use pods::{busybox, is_ready, is_running, waiting_reason};
+pub use waiting::{Seen, await_gone, await_object, eventually, wait_for};

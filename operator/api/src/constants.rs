@@ -1,0 +1,67 @@
+//! Names that the roles, the chart and users share.
+
+/// API group of every custom resource.
+pub const GROUP: &str = "portcullis.dev";
+/// API version of every custom resource.
+pub const VERSION: &str = "v1alpha1";
+/// Server-side apply field manager of the controller.
+pub const CONTROLLER_MANAGER: &str = "portcullis-controller";
+/// Server-side apply field manager of the agents.
+pub const AGENT_MANAGER: &str = "portcullis-agent";
+/// The one finalizer of a profile: its files stay while pods name them.
+pub const FINALIZER: &str = "portcullis.dev/in-use";
+/// Namespace label by which an administrator permits profiles that are looser than the runtime default.
+/// Its presence with the value `true` counts.
+pub const ALLOW_LOOSER_LABEL: &str = "portcullis.dev/allow-looser-profiles";
+
+/// Revision label: the owner's kind, `SeccompProfile` or `ClusterSeccompProfile`.
+pub const OWNER_KIND_LABEL: &str = "portcullis.dev/owner-kind";
+/// Revision label: the owner's namespace; absent for a cluster profile.
+pub const OWNER_NAMESPACE_LABEL: &str = "portcullis.dev/owner-namespace";
+/// Revision label: the owner's name, at most 63 characters, so that it fits a label.
+pub const OWNER_NAME_LABEL: &str = "portcullis.dev/owner-name";
+/// Revision annotation: the content's digest, `sha256:<hex>`.
+pub const DIGEST_ANNOTATION: &str = "portcullis.dev/digest";
+/// Revision annotation: the sequence, a decimal integer.
+pub const SEQUENCE_ANNOTATION: &str = "portcullis.dev/sequence";
+/// Revision annotation: the owner's UID, so that a profile created anew does not take over its namesake's history.
+pub const OWNER_UID_ANNOTATION: &str = "portcullis.dev/owner-uid";
+
+/// Default of the kubelet's `--root-dir`.
+pub const DEFAULT_KUBELET_ROOT: &str = "/var/lib/kubelet";
+/// Default sub-directory of `<kubelet root>/seccomp` that Portcullis owns.
+pub const DEFAULT_SUBDIRECTORY: &str = "profiles";
+
+/// Longest name of a profile, so that it fits a label and a file name.
+pub const MAX_NAME_LENGTH: usize = 63;
+/// Most failing nodes that a profile's status names.
+pub const MAX_FAILING_NODES: usize = 10;
+/// Most failures that a node's status names; more set `failuresTruncated`.
+pub const MAX_NODE_FAILURES: usize = 100;
+/// Most foreign files that a node's status names.
+pub const MAX_FOREIGN_FILES: usize = 20;
+/// Most lint warnings that a profile's status holds.
+pub const MAX_WARNINGS: usize = 20;
+/// Deepest chain of bases.
+pub const MAX_BASE_DEPTH: usize = 8;
+/// Revisions kept where `spec.revisionHistoryLimit` is not set.
+pub const DEFAULT_HISTORY_LIMIT: u16 = 3;
+
+/// Largest rendered profile, in bytes: what a client-side `kubectl apply` can carry in its annotation.
+pub const MAX_CONTENT_BYTES: usize = 256 * 1024;
+/// Most rules of a document. With [`MAX_NAMES`] it keeps the API server's cost of the schema's rules within bounds.
+pub const MAX_RULES: usize = 1024;
+/// Most names of a rule; no architecture has more system calls.
+pub const MAX_NAMES: usize = 512;
+/// Most bases of a profile.
+pub const MAX_BASES: usize = 16;
+/// Largest `spec.revisionHistoryLimit`.
+pub const MAX_HISTORY_LIMIT: u16 = 20;
+/// Most revisions that a profile's status lists.
+pub const MAX_LISTED_REVISIONS: usize = 32;
+/// Longest message of a failure or a warning in a status, in characters; see [`crate::bounded_message`].
+pub const MAX_MESSAGE_LENGTH: usize = 2048;
+/// The kernel's MAX_ERRNO: <https://github.com/torvalds/linux/blob/v6.18/include/linux/err.h>.
+pub(crate) const MAX_ERRNO: u32 = 4095;
+/// Longest name of a system call; the longest of libseccomp's has 28 characters.
+pub(crate) const MAX_SYSCALL_NAME_LENGTH: usize = 40;

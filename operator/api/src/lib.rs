@@ -1,0 +1,30 @@
+//! The custom resources of `portcullis.dev`, their conditions, paths and constants.
+
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct, pub as it is, into a function")]
+
+mod conditions;
+mod constants;
+mod convert;
+mod document;
+mod node;
+mod owner;
+mod profile;
+mod revision;
+mod schema;
+mod served;
+
+pub use conditions::{ConditionType, Reason, bounded_message};
+pub use constants::*;
+pub use convert::{DocumentProblem, InvalidDocument};
+pub use document::{ArgValue, SeccompArg, SeccompDocument, SeccompRule};
+pub use node::{FailureReason, ForeignFile, NodeFailure, SeccompNode, SeccompNodeSpec, SeccompNodeStatus};
+pub use owner::{InvalidOwner, Owner, ProfileKind};
+pub use profile::{
+    BaseReference, ClusterSeccompProfile, ClusterSeccompProfileSpec, FailingNode, Mode, NodeCounts,
+    ProfileResource, ProfileSpec, ProfileStatus, ProfileWarning, RevisionSummary, SeccompProfile,
+    SeccompProfileSpec,
+};
+pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec};
+pub use schema::crds;
+pub use served::{Served, ServedChange, ServedSet, SetDigest};

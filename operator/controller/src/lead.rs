@@ -1,0 +1,235 @@
+//! From start-up to shutdown: stand by until this replica leads, read everything, then work.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use k8s_openapi::api::{
+    apps::v1::DaemonSet,
+    core::v1::{Namespace, Node, Pod},
+};
+use kube::{
+    Api, Client,
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::watcher,
+};
+use portcullis_api::{
+    ALLOW_LOOSER_LABEL, ClusterSeccompProfile, SeccompNode, SeccompProfile, SeccompRevision,
+};
+use portcullis_runtime::{
+    Process, ReadinessGate, Reporter,
+    lease::{LeaseSettings, lead},
+};
+use tokio::{
+    sync::{Notify, watch::Receiver},
+    time::{Instant, sleep},
+};
+use tracing::info;
+
+use crate::{
+    Error, Settings,
+    cluster::Cluster,
+    collect,
+    metrics::{Gauges, Metrics},
+    queue::Queue,
+    reconcile, report_objects,
+    shared::Shared,
+    sinks::{self, Synced},
+    usage::usage,
+    watch::{Change, Pace, Unpaced, Watching},
+    world::World,
+};
+
+/// After how long a replica that does not lead is ready all the same: to stand by.
+const STANDING_BY: Duration = Duration::from_secs(3);
+/// Objects in a page of a list of profiles: of 256 KiB at worst, 13 KB as a rule, each held only until it is parsed.
+const PAGE: u32 = 50;
+
+const PROFILES: &str = "seccompprofiles";
+const CLUSTER_PROFILES: &str = "clusterseccompprofiles";
+const REVISIONS: &str = "seccomprevisions";
+const REPORTS: &str = "seccompnodes";
+const NODES: &str = "nodes";
+const AGENTS: &str = "pods";
+const DAEMON_SET: &str = "daemonsets";
+const NAMESPACES: &str = "namespaces";
+
+/// What has to be known before a profile may be resolved.
+const FIRST: [&str; 3] = [REVISIONS, NAMESPACES, NODES];
+/// What has to be known before anything is said of one.
+const ALL: [&str; 8] =
+    [PROFILES, CLUSTER_PROFILES, REVISIONS, REPORTS, NODES, AGENTS, DAEMON_SET, NAMESPACES];
+
+/// Profiles that wait to be worked on before more are read: their documents are in memory until then.
+const BACKLOG: usize = 128;
+
+/// Reads profiles no faster than they are worked on.
+struct Backlog(Arc<Shared>);
+
+impl Pace for Backlog {
+    async fn ready(&self) {
+        self.0.queue.fewer_than(BACKLOG).await;
+    }
+}
+
+/// Runs the controller until shutdown.
+///
+/// # Errors
+/// Where it can't start.
+pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
+    let Settings { namespace, pod_name, agent_daemonset, agent_selector, subdirectory, lease_name } =
+        settings;
+    if subdirectory.is_empty()
+        || subdirectory.starts_with('/')
+        || subdirectory.split('/').any(|part| matches!(part, "" | "." | ".."))
+    {
+        return Err(Error::Subdirectory(subdirectory));
+    }
+    let gate = process.readiness.gate("first-sync");
+    let metrics = Metrics::new(&process.registry)?;
+    let client = Client::try_default().await.map_err(Error::Client)?;
+    let reporter = Reporter::new(&process, client.clone(), &pod_name)?;
+    let lease = LeaseSettings::new(&namespace, lease_name, pod_name);
+    let leading = lead(&process, client.clone(), lease);
+    // Held to the end: dropping it gives the lease back.
+    let Some(_leadership) = stand_by(&gate, leading).await else { return Ok(()) };
+    metrics.leader.set(1);
+
+    let world = Arc::new(Mutex::new(World::new(subdirectory.clone(), Instant::now())));
+    Gauges::register(&process.registry, world.clone())?;
+    let (usage, answers) = usage(client.clone(), subdirectory, process.shutdown.clone());
+    let shared = Arc::new(Shared {
+        world,
+        queue: Queue::default(),
+        cluster: Cluster::new(client.clone()),
+        reporter,
+        metrics,
+        usage,
+        nodes_changed: Notify::new(),
+        shutdown: process.shutdown.clone(),
+    });
+    let watches =
+        Watches { process, shared: shared.clone(), client, namespace, agent_daemonset, agent_selector };
+    watches.process.supervise("usage", answers);
+    work(&watches, gate).await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Waits to lead. A replica that does not lead has nothing to sync, so it is ready to stand by.
+async fn stand_by<L>(gate: &ReadinessGate, leading: impl Future<Output = L>) -> L {
+    tokio::pin!(leading);
+    tokio::select! {
+        led = &mut leading => return led,
+        () = sleep(STANDING_BY) => gate.open(),
+    }
+    leading.await
+}
+
+async fn work(watches: &Watches, gate: ReadinessGate) {
+    let Watches { process, shared, .. } = watches;
+    let synced = Synced::default();
+    let mut seen = synced.subscribe();
+    watches.begin(&synced);
+    if !until(&mut seen, &FIRST, process).await {
+        return;
+    }
+    watches.go_on(&synced);
+    // Resolves profiles while they are still being listed, so that their documents need not all be held at once.
+    let reconciling = reconcile::run(shared.clone());
+    let begin = async {
+        if until(&mut seen, &ALL, process).await {
+            shared.change(|world, _| world.all_synced());
+            info!("in sync");
+            gate.open();
+            process.supervise("tick", shared.clone().tick());
+            process.supervise("collect", collect::run(shared.clone()));
+            process.supervise("report-objects", report_objects::run(shared.clone()));
+        }
+    };
+    tokio::join!(reconciling, begin);
+}
+
+/// Waits until these have shown their first lists. False where shutdown comes first.
+async fn until(
+    seen: &mut Receiver<HashSet<&'static str>>,
+    needed: &[&'static str],
+    process: &Process,
+) -> bool {
+    tokio::select! {
+        () = process.shutdown.cancelled() => false,
+        // The sender lives as long as the watches, which end after shutdown.
+        met = seen.wait_for(|synced| needed.iter().all(|resource| synced.contains(resource))) => met.is_ok(),
+    }
+}
+
+/// The watches.
+struct Watches {
+    process: Process,
+    shared: Arc<Shared>,
+    client: Client,
+    namespace: String,
+    agent_daemonset: String,
+    agent_selector: String,
+}
+
+impl Watches {
+    fn watching(&self) -> Watching {
+        Watching {
+            reporter: self.shared.reporter.clone(),
+            metrics: self.shared.metrics.clone(),
+            shutdown: self.process.shutdown.clone(),
+        }
+    }
+
+    /// Follows one kind in a supervised task of its own.
+    fn follow<K>(
+        &self,
+        resource: &'static str,
+        api: Api<K>,
+        config: watcher::Config,
+        sink: impl FnMut(Change<K>) + Send + 'static,
+        pace: impl Pace + Send + Sync + 'static,
+    ) where
+        K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    {
+        let watching = self.watching();
+        self.process
+            .supervise(resource, async move { watching.follow(resource, api, config, sink, pace).await });
+    }
+
+    fn begin(&self, synced: &Synced) {
+        let api: Api<PartialObjectMeta<SeccompRevision>> = Api::all(self.client.clone());
+        let sink = sinks::revisions(self.shared.clone(), synced, REVISIONS);
+        self.follow(REVISIONS, api, watcher::Config::default(), sink, Unpaced);
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
+        let labelled = watcher::Config::default().labels(&format!("{ALLOW_LOOSER_LABEL}=true"));
+        let sink = sinks::permitted(self.shared.clone(), synced, NAMESPACES);
+        self.follow(NAMESPACES, api, labelled, sink, Unpaced);
+        let api: Api<Node> = Api::all(self.client.clone());
+        let sink = sinks::nodes(self.shared.clone(), synced, NODES);
+        self.follow(NODES, api, watcher::Config::default().page_size(PAGE), sink, Unpaced);
+    }
+
+    fn go_on(&self, synced: &Synced) {
+        let everything = watcher::Config::default;
+        let shared = || self.shared.clone();
+        let client = || self.client.clone();
+        let api: Api<DeserializeGuard<SeccompProfile>> = Api::all(client());
+        let sink = sinks::profiles(shared(), synced, PROFILES);
+        self.follow(PROFILES, api, everything().page_size(PAGE), sink, Backlog(shared()));
+        let api: Api<DeserializeGuard<ClusterSeccompProfile>> = Api::all(client());
+        let sink = sinks::profiles(shared(), synced, CLUSTER_PROFILES);
+        self.follow(CLUSTER_PROFILES, api, everything().page_size(PAGE), sink, Backlog(shared()));
+        let api: Api<DeserializeGuard<SeccompNode>> = Api::all(client());
+        self.follow(REPORTS, api, everything(), sinks::reports(shared(), synced, REPORTS), Unpaced);
+        let api: Api<Pod> = Api::namespaced(client(), &self.namespace);
+        let agents = everything().labels(&self.agent_selector).page_size(PAGE);
+        self.follow(AGENTS, api, agents, sinks::agents(shared(), synced, AGENTS), Unpaced);
+        let api: Api<DaemonSet> = Api::namespaced(client(), &self.namespace);
+        let this = everything().fields(&format!("metadata.name={}", self.agent_daemonset));
+        self.follow(DAEMON_SET, api, this, sinks::daemon_set(shared(), synced, DAEMON_SET), Unpaced);
+    }
+}

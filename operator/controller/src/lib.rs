@@ -1,0 +1,31 @@
+//! The controller: resolves profiles into revisions, keeps their status true.
+//!
+//! Watches feed one picture of the cluster ([`world`]), pure and without I/O. It says which profiles a change concerns and what
+//! the next step for a profile is; the reconciler takes these steps, 32 profiles at a time. Where the files are follows from one
+//! digest a node (see [`changelog`]), so a node's report costs each profile one comparison.
+
+mod changelog;
+mod cluster;
+mod collect;
+mod error;
+mod lead;
+mod metrics;
+mod nodes;
+mod observe;
+mod plan;
+mod queue;
+mod reconcile;
+mod report_objects;
+mod resolve;
+mod revisions;
+mod settings;
+mod shared;
+mod sinks;
+mod status;
+mod usage;
+mod watch;
+mod world;
+
+pub use error::Error;
+pub use lead::run;
+pub use settings::Settings;

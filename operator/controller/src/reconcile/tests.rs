@@ -1,0 +1,366 @@
+//! Scenarios against a mock API server: which requests are made, with which bodies, and what is made of the answers.
+
+use std::{collections::HashSet, pin::Pin, sync::Mutex};
+
+use http::{Method, Request, Response};
+use kube::{Client, client::Body};
+use portcullis_api::{ClusterSeccompProfile, ProfileResource, SeccompProfile};
+use portcullis_profile::Digest;
+use portcullis_runtime::{Process, Reporter};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tower_test::mock::{self, Handle, SendResponse};
+
+use super::*;
+use crate::{
+    cluster::Cluster,
+    metrics::Metrics,
+    nodes::{AgentPod, NodeFacts, Placement},
+    observe::{observe, owner_of},
+    queue::Queue,
+    usage::usage,
+    world::World,
+};
+
+type Server = Pin<Box<Handle<Request<Body>, Response<Body>>>>;
+
+/// A request, read.
+struct Asked {
+    method: Method,
+    path: String,
+    query: HashSet<String>,
+    body: Value,
+    answer: SendResponse<Response<Body>>,
+}
+
+impl Asked {
+    fn line(&self) -> String {
+        format!("{} {}", self.method, self.path)
+    }
+
+    fn answer(self, body: &Value) {
+        self.answer.send_response(Response::new(Body::from(body.to_string().into_bytes())));
+    }
+
+    fn refuse(self, code: u16, message: &str) {
+        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": "", "code": code});
+        let response = Response::builder().status(code).body(Body::from(status.to_string().into_bytes()));
+        self.answer.send_response(response.unwrap());
+    }
+
+    /// Whether it is a forced server-side apply by the controller's field manager.
+    fn is_apply(&self) -> bool {
+        self.method == Method::PATCH
+            && self.query.contains("force=true")
+            && self.query.contains("fieldManager=portcullis-controller")
+    }
+}
+
+struct Scenario {
+    shared: Arc<Shared>,
+    server: Server,
+    process: Process,
+}
+
+impl Scenario {
+    fn new() -> Self {
+        let process = Process::new("controller").unwrap();
+        let (service, server) = mock::pair();
+        let client = Client::new(service, "default");
+        let (events, _) = mock::pair::<Request<Body>, Response<Body>>();
+        let reporter = Reporter::new(&process, Client::new(events, "default"), "pod").unwrap();
+        let (usage, answers) = usage(client.clone(), "profiles".to_owned(), process.shutdown.clone());
+        tokio::spawn(answers);
+        let shared = Arc::new(Shared {
+            world: Arc::new(Mutex::new(World::new("profiles".to_owned(), Instant::now()))),
+            queue: Queue::default(),
+            cluster: Cluster::new(client),
+            reporter,
+            metrics: Metrics::new(&process.registry).unwrap(),
+            usage,
+            nodes_changed: Notify::new(),
+            shutdown: process.shutdown.clone(),
+        });
+        let scenario = Self { shared, server: Box::pin(server), process };
+        scenario.change(|world, now| world.revisions_listed(&HashSet::new(), now));
+        let daemon_set = json!({"spec": {"selector": {}, "template": {"spec": {"containers": []}}}});
+        let placement = Placement::of(serde_json::from_value(daemon_set).unwrap());
+        scenario.change(|world, now| world.placed(Some(placement), now));
+        let (name, uid) = ("n".to_owned(), "node".to_owned());
+        let node = NodeFacts { name, uid, ready: true, linux: true, ..NodeFacts::default() };
+        scenario.change(|world, now| world.node_applied(node, now));
+        let pod = AgentPod { node: Some("n".to_owned()), ready: true };
+        scenario.change(|world, now| world.agent_applied("pod".to_owned(), pod, now));
+        scenario.change(|world, _| world.all_synced());
+        scenario.report();
+        tokio::spawn(run(scenario.shared.clone()));
+        scenario
+    }
+
+    fn change(&self, change: impl FnOnce(&mut World, Instant) -> crate::nodes::Affected) {
+        self.shared.change(change);
+    }
+
+    /// The node's agent reports what there is.
+    fn report(&self) {
+        self.change(|world, now| {
+            let report = crate::nodes::Report {
+                node_uid: Some("node".to_owned()),
+                agent_pod_uid: Some("pod".to_owned()),
+                digest: Some(world.served_digest()),
+                ..crate::nodes::Report::default()
+            };
+            world.reported("n", Some(report), now)
+        });
+    }
+
+    /// The watch shows a profile.
+    fn shows<K: ProfileResource>(&self, object: &Value) {
+        let object = serde_json::from_value::<kube::core::DeserializeGuard<K>>(object.clone()).unwrap();
+        let observed = observe(owner_of(&object).unwrap(), object, |_, _| false);
+        self.change(|world, now| world.profile_applied(observed, true, now));
+    }
+
+    async fn asked(&mut self) -> Asked {
+        let (request, answer) = self.server.next_request().await.expect("a request");
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await.unwrap();
+        Asked {
+            method: parts.method,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().split('&').map(str::to_owned).collect(),
+            body: if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() },
+            answer,
+        }
+    }
+
+    /// The two requests that publish a profile, in either order: the finalizer's and the revision's.
+    async fn asked_to_publish(&mut self) -> (Asked, Asked) {
+        let (one, other) = (self.asked().await, self.asked().await);
+        if one.path.contains("/seccomprevisions/") { (other, one) } else { (one, other) }
+    }
+
+    /// Ends it; nothing more may have been asked.
+    async fn end(mut self) {
+        self.process.shutdown.cancel();
+        drop(self.shared);
+        if let Some((request, _)) = self.server.next_request().await {
+            panic!("also asked: {} {}", request.method(), request.uri());
+        }
+    }
+}
+
+fn profile(names: &[&str]) -> Value {
+    json!({
+        "apiVersion": "portcullis.dev/v1alpha1",
+        "kind": "SeccompProfile",
+        "metadata": {
+            "namespace": "shop", "name": "web", "uid": "uid-1", "generation": 1, "resourceVersion": "10",
+        },
+        "spec": {"profile": {
+            "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
+            "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+        }},
+    })
+}
+
+fn web() -> Owner {
+    Owner::namespaced("shop", "web").unwrap()
+}
+
+/// The same object, in another version and with something merged into it.
+fn at_version(object: &Value, version: &str, merge: &Value) -> Value {
+    let mut object = object.clone();
+    object["metadata"]["resourceVersion"] = json!(version);
+    for (key, value) in merge.as_object().unwrap() {
+        object["metadata"][key] = value.clone();
+    }
+    object
+}
+
+/// Takes a profile to Ready, as the watch, the agent and the API server would; the object as it is then.
+async fn make_ready(scenario: &mut Scenario) -> Value {
+    let object = profile(&["read"]);
+    scenario.shows::<SeccompProfile>(&object);
+    let (finalizer, revision) = scenario.asked_to_publish().await;
+    let object = at_version(&object, "11", &json!({"finalizers": ["portcullis.dev/in-use"]}));
+    finalizer.answer(&object);
+    let meta =
+        RevisionMeta::from_metadata(&serde_json::from_value(revision.body["metadata"].clone()).unwrap());
+    let meta = meta.unwrap();
+    revision.answer(&json!({"metadata": meta.to_metadata()}));
+    scenario.shows::<SeccompProfile>(&object);
+    scenario.change(|world, now| world.revision_applied(&meta, Some("revision-uid".to_owned()), now));
+    scenario.report();
+    let status = scenario.asked().await;
+    assert!(status.path.ends_with("/status"), "{}", status.line());
+    let mut object = at_version(&object, "12", &json!({}));
+    object["status"] = status.body["status"].clone();
+    status.answer(&object);
+    scenario.shows::<SeccompProfile>(&object);
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_profile_costs_three_requests() {
+    let mut scenario = Scenario::new();
+    let object = profile(&["read", "write"]);
+    scenario.shows::<SeccompProfile>(&object);
+
+    let (finalizer, revision) = scenario.asked_to_publish().await;
+    let path = "/apis/portcullis.dev/v1alpha1/namespaces/shop/seccompprofiles/web";
+    assert_eq!(finalizer.line(), format!("PATCH {path}"));
+    assert!(finalizer.is_apply());
+    assert_eq!(
+        finalizer.body,
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompProfile",
+            "metadata": {
+                "namespace": "shop", "name": "web", "uid": "uid-1", "finalizers": ["portcullis.dev/in-use"],
+            },
+        })
+    );
+    let content = revision.body["spec"]["content"].as_str().unwrap().to_owned();
+    let digest = Digest::of(content.as_bytes());
+    let name = web().revision_name(&digest);
+    assert_eq!(revision.line(), format!("PATCH /apis/portcullis.dev/v1alpha1/seccomprevisions/{name}"));
+    assert!(revision.is_apply());
+    let meta =
+        RevisionMeta::from_metadata(&serde_json::from_value(revision.body["metadata"].clone()).unwrap());
+    let meta = meta.unwrap();
+    let expected = RevisionMeta { owner: web(), owner_uid: "uid-1".to_owned(), digest, sequence: 1 };
+    assert_eq!(meta, expected);
+
+    let object = at_version(&object, "11", &json!({"finalizers": ["portcullis.dev/in-use"]}));
+    finalizer.answer(&object);
+    revision.answer(&json!({"metadata": meta.to_metadata()}));
+    scenario.shows::<SeccompProfile>(&object);
+    scenario.change(|world, now| world.revision_applied(&meta, None, now));
+    scenario.report();
+
+    let status = scenario.asked().await;
+    assert_eq!(status.line(), format!("PATCH {path}/status"));
+    assert!(status.is_apply());
+    assert_eq!(status.body["metadata"]["uid"], "uid-1");
+    assert_eq!(status.body["status"]["conditions"][0]["type"], "Ready");
+    assert_eq!(status.body["status"]["conditions"][0]["status"], "True");
+    assert_eq!(status.body["status"]["conditions"][0]["observedGeneration"], 1);
+    assert_eq!(status.body["status"]["localhostProfile"], "profiles/shop/web.json");
+    assert_eq!(status.body["status"]["nodes"]["summary"], "1/1");
+    assert_eq!(status.body["spec"], Value::Null, "a user's spec is the user's");
+    let mut object = at_version(&object, "12", &json!({}));
+    object["status"] = status.body["status"].clone();
+    status.answer(&object);
+    scenario.shows::<SeccompProfile>(&object);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    scenario.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_looser_profile_costs_one_status_that_names_the_calls() {
+    let mut scenario = Scenario::new();
+    scenario.shows::<SeccompProfile>(&profile(&["bpf"]));
+    let status = scenario.asked().await;
+    let conditions = &status.body["status"]["conditions"];
+    assert_eq!(conditions[1]["type"], "Stalled");
+    assert_eq!(conditions[1]["reason"], "LooserThanRuntimeDefault");
+    assert!(conditions[1]["message"].as_str().unwrap().contains("bpf"), "{conditions}");
+    status.answer(&at_version(&profile(&["bpf"]), "11", &json!({})));
+    tokio::task::yield_now().await;
+    scenario.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_refuses_is_said_in_the_status_and_tried_again() {
+    let mut scenario = Scenario::new();
+    let object = profile(&["read"]);
+    scenario.shows::<SeccompProfile>(&object);
+    let (finalizer, revision) = scenario.asked_to_publish().await;
+    let object = at_version(&object, "11", &json!({"finalizers": ["portcullis.dev/in-use"]}));
+    finalizer.answer(&object);
+    revision.refuse(403, "exceeded quota: revisions");
+    // After a second both are due: the next attempt, and (it has failed again) the status.
+    let again = scenario.asked().await;
+    assert!(again.path.contains("/seccomprevisions/"), "{}", again.line());
+    again.refuse(403, "exceeded quota: revisions");
+    let status = scenario.asked().await;
+    let message = status.body["status"]["conditions"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("exceeded quota: revisions"), "{message}");
+    assert!(message.contains("SeccompProfile shop/web"), "{message}");
+    status.answer(&at_version(&object, "12", &json!({})));
+    assert_eq!(scenario.shared.metrics.errors.with_label_values(&["ApiForbidden"]).get(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_profile_asks_for_its_pods_then_goes_with_its_revisions() {
+    let mut scenario = Scenario::new();
+    let object = make_ready(&mut scenario).await;
+    let object =
+        at_version(&object, "20", &json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "generation": 2}));
+    scenario.shows::<SeccompProfile>(&object);
+
+    let first = scenario.asked().await;
+    assert_eq!(first.line(), "GET /api/v1/pods");
+    assert!(first.query.contains("limit=500"), "{:?}", first.query);
+    first.answer(&json!({"metadata": {"continue": "more"}, "items": []}));
+    let second = scenario.asked().await;
+    assert!(second.query.contains("continue=more"), "{:?}", second.query);
+    let pod = json!({
+        "metadata": {"namespace": "other", "name": "web-0"},
+        "spec": {"containers": [{"name": "c", "securityContext": {"seccompProfile": {
+            "type": "Localhost", "localhostProfile": "profiles/shop/web.json",
+        }}}]},
+    });
+    second.answer(&json!({"metadata": {}, "items": [pod]}));
+    let status = scenario.asked().await;
+    let message = status.body["status"]["conditions"][0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("other/web-0"), "{message}");
+    let mut object = at_version(&object, "21", &json!({}));
+    object["status"] = status.body["status"].clone();
+    status.answer(&object);
+    scenario.shows::<SeccompProfile>(&object);
+
+    let again = scenario.asked().await;
+    assert_eq!(again.line(), "GET /api/v1/pods");
+    again.answer(&json!({"metadata": {}, "items": []}));
+    let deletion = scenario.asked().await;
+    assert_eq!(deletion.method, Method::DELETE);
+    assert!(deletion.path.contains("/seccomprevisions/sp.shop.web."), "{}", deletion.line());
+    assert_eq!(deletion.body["preconditions"]["uid"], "revision-uid");
+    deletion.answer(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
+    let release = scenario.asked().await;
+    assert_eq!(release.line(), "PATCH /apis/portcullis.dev/v1alpha1/namespaces/shop/seccompprofiles/web");
+    assert_eq!(
+        release.body,
+        json!([
+            {"op": "test", "path": "/metadata/finalizers/0", "value": "portcullis.dev/in-use"},
+            {"op": "remove", "path": "/metadata/finalizers/0"},
+        ])
+    );
+    release.answer(&at_version(&object, "22", &json!({"finalizers": []})));
+    scenario.change(|world, now| world.profile_removed(&web(), now));
+    tokio::task::yield_now().await;
+    scenario.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_made_anew_meanwhile_is_left_alone() {
+    let mut scenario = Scenario::new();
+    let mut object = profile(&["read"]);
+    object["kind"] = json!("ClusterSeccompProfile");
+    object["metadata"].as_object_mut().unwrap().remove("namespace");
+    scenario.shows::<ClusterSeccompProfile>(&object);
+    let (finalizer, revision) = scenario.asked_to_publish().await;
+    assert_eq!(finalizer.line(), "PATCH /apis/portcullis.dev/v1alpha1/clusterseccompprofiles/web");
+    finalizer.refuse(409, "uid mismatch");
+    revision.answer(&json!({"metadata": revision_metadata()}));
+    tokio::task::yield_now().await;
+    let owner = Owner::cluster("web").unwrap();
+    scenario.change(|world, now| world.profile_removed(&owner, now));
+    assert_eq!(scenario.shared.metrics.errors.with_label_values(&["ApiConflict"]).get(), 0, "no failure");
+    scenario.end().await;
+}
+
+fn revision_metadata() -> Value {
+    json!({"name": "csp.web.000000000000"})
+}

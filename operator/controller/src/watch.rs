@@ -1,0 +1,149 @@
+//! Follows one kind of object for as long as the process lives.
+
+use std::{
+    fmt::Debug,
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
+
+use futures::StreamExt as _;
+use kube::{
+    Api, Resource,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use portcullis_runtime::{Level, Report, Reporter};
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// How often a watch is begun anew by a list, give or take a fifth. After a restore of etcd a watch from a resource version
+/// that is in the future now returns nothing, and no error either.
+const RELIST_EVERY: Duration = Duration::from_secs(600);
+
+/// What a watch shows.
+#[derive(Debug)]
+pub(crate) enum Change<K> {
+    /// A list begins.
+    ListBegins,
+    /// An object of the list.
+    Listed(K),
+    /// The list is complete: what it did not show is gone.
+    ListEnds,
+    /// An object was added or changed.
+    Applied(K),
+    /// An object is gone.
+    Deleted(K),
+}
+
+/// Waits before the next object of a list is looked at.
+pub(crate) trait Pace {
+    /// Returns when it is time.
+    fn ready(&self) -> impl Future<Output = ()> + Send;
+}
+
+/// As fast as they come.
+pub(crate) struct Unpaced;
+
+impl Pace for Unpaced {
+    async fn ready(&self) {}
+}
+
+/// What every watch needs.
+#[derive(Clone)]
+pub(crate) struct Watching {
+    pub(crate) reporter: Reporter,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: CancellationToken,
+}
+
+impl Watching {
+    /// Follows objects until shutdown. Errors are reported and the watch is begun again, with back-off.
+    pub(crate) async fn follow<K>(
+        &self,
+        resource: &'static str,
+        api: Api<K>,
+        config: watcher::Config,
+        mut sink: impl FnMut(Change<K>),
+        pace: impl Pace,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        for cause in ["error", "relist"] {
+            self.metrics.watch_restarts.with_label_values(&[resource, cause]);
+        }
+        loop {
+            let relist = sleep_until(Instant::now() + jittered(RELIST_EVERY));
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                () = self.follow_until_relist(resource, api.clone(), config.clone(), &mut sink, &pace) => {}
+                () = relist => self.restarted(resource, "relist"),
+            }
+        }
+    }
+
+    async fn follow_until_relist<K>(
+        &self,
+        resource: &'static str,
+        api: Api<K>,
+        config: watcher::Config,
+        sink: &mut impl FnMut(Change<K>),
+        pace: &impl Pace,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let mut events = watcher(api, config).default_backoff().boxed();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => sink(match event {
+                    watcher::Event::Init => Change::ListBegins,
+                    watcher::Event::InitApply(object) => Change::Listed(object),
+                    watcher::Event::InitDone => Change::ListEnds,
+                    watcher::Event::Apply(object) => Change::Applied(object),
+                    watcher::Event::Delete(object) => Change::Deleted(object),
+                }),
+                Err(error) => self.failed(resource, &error),
+            }
+            // A page of a list is many events at once; others have work to do meanwhile.
+            tokio::task::yield_now().await;
+            pace.ready().await;
+        }
+    }
+
+    fn failed(&self, resource: &'static str, error: &watcher::Error) {
+        self.restarted(resource, "error");
+        self.reporter.report(Report {
+            level: Level::Error,
+            reason: "WatchFailed",
+            action: "Watch",
+            message: format!("watching {resource}: {error}; it is begun again"),
+            object: None,
+        });
+    }
+
+    fn restarted(&self, resource: &'static str, cause: &'static str) {
+        self.metrics.watch_restarts.with_label_values(&[resource, cause]).inc();
+    }
+}
+
+/// A time between four and six fifths of this one.
+fn jittered(time: Duration) -> Duration {
+    // Keyed by the operating system's randomness; no secret depends on it.
+    let random = RandomState::new().build_hasher().finish() % 1000;
+    let permille = u32::try_from(800 + random * 400 / 1000).unwrap_or(1000);
+    time * permille / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_stays_within_a_fifth() {
+        for _ in 0..100 {
+            let time = jittered(RELIST_EVERY);
+            assert!(time >= RELIST_EVERY * 4 / 5 && time <= RELIST_EVERY * 6 / 5, "{time:?}");
+        }
+    }
+}

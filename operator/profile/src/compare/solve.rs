@@ -1,0 +1,190 @@
+//! Finds a value of one argument that passes every test.
+
+use std::collections::HashSet;
+
+use crate::evaluate::{Test, Width};
+
+/// How many steps searches may take, over all values they look for.
+///
+/// Ranges and bit tests over 64 bits can encode hard problems, and a profile may be hostile. No honest one comes near.
+#[derive(Debug)]
+pub(crate) struct Budget(u32);
+
+impl Budget {
+    /// For two profiles: about a second.
+    pub(crate) const fn profiles() -> Self {
+        Self(2_000_000)
+    }
+
+    /// Takes a step; false when none is left.
+    pub(crate) const fn step(&mut self) -> bool {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer<T> {
+    Found(T),
+    Nothing,
+    /// The budget is used up.
+    TooHard,
+}
+
+/// A value for which all tests hold.
+pub(crate) fn value(tests: &[Test], width: Width, budget: &mut Budget) -> Answer<u64> {
+    let mut search =
+        Search { from: 0, to: width.max(), mask: 0, datum: 0, not: Vec::new(), failed: HashSet::new() };
+    for test in tests {
+        match *test {
+            Test::Range { from, to } => {
+                search.from = search.from.max(from);
+                search.to = search.to.min(to);
+            }
+            Test::Bits { mask, datum } => {
+                if (search.datum ^ datum) & search.mask & mask != 0 {
+                    return Answer::Nothing;
+                }
+                search.mask |= mask;
+                search.datum |= datum;
+            }
+            Test::NotBits { mask, datum } => search.not.push((mask, datum)),
+        }
+    }
+    if search.from > search.to {
+        return Answer::Nothing;
+    }
+    let active = (0..search.not.len()).collect();
+    search.descend(Place { bit: 64, at_from: true, at_to: true, active }, 0, budget)
+}
+
+struct Search {
+    from: u64,
+    to: u64,
+    mask: u64,
+    datum: u64,
+    /// Masks and data that the value must not have.
+    not: Vec<(u64, u64)>,
+    /// Places that lead nowhere.
+    failed: HashSet<Place>,
+}
+
+/// Where the search stands: the bits from `bit` on are chosen.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Place {
+    bit: u32,
+    /// Whether they equal those of `from`, and of `to`.
+    at_from: bool,
+    at_to: bool,
+    /// Which of `not` the value has so far.
+    active: Vec<usize>,
+}
+
+impl Search {
+    fn descend(&mut self, place: Place, value: u64, budget: &mut Budget) -> Answer<u64> {
+        let below = if place.bit == 0 { 0 } else { u64::MAX >> (64 - place.bit) };
+        if place.active.iter().any(|&at| self.not[at].0 & below == 0) {
+            return Answer::Nothing;
+        }
+        if place.bit == 0 {
+            return Answer::Found(value);
+        }
+        if self.failed.contains(&place) {
+            return Answer::Nothing;
+        }
+        if !budget.step() {
+            return Answer::TooHard;
+        }
+        let mut next: Vec<(u64, Place)> =
+            [0, 1].into_iter().filter_map(|bit| Some((bit, self.step(&place, bit)?))).collect();
+        next.sort_by_key(|(_, place)| place.active.len());
+        let shift = place.bit - 1;
+        for (bit, after) in next {
+            match self.descend(after, value | (bit << shift), budget) {
+                Answer::Nothing => {}
+                answer => return answer,
+            }
+        }
+        self.failed.insert(place);
+        Answer::Nothing
+    }
+
+    /// The place after choosing the next bit, if it may be chosen.
+    fn step(&self, place: &Place, bit: u64) -> Option<Place> {
+        let shift = place.bit - 1;
+        let at = |word: u64| word >> shift & 1;
+        let fixed = at(self.mask) == 1 && at(self.datum) != bit;
+        if fixed || (place.at_from && bit < at(self.from)) || (place.at_to && bit > at(self.to)) {
+            return None;
+        }
+        let active = place.active.iter().copied().filter(|&not| {
+            let (mask, datum) = self.not[not];
+            at(mask) == 0 || at(datum) == bit
+        });
+        Some(Place {
+            bit: shift,
+            at_from: place.at_from && bit == at(self.from),
+            at_to: place.at_to && bit == at(self.to),
+            active: active.collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Tests over the low and the high ends of the 64 bits.
+    fn test() -> impl Strategy<Value = Test> {
+        let value = prop_oneof![0..16u64, (0..16u64).prop_map(|low| u64::MAX - low)];
+        let mask =
+            prop_oneof![0..16u64, (0..16u64).prop_map(|low| !low), (0..16u64).prop_map(|high| high << 60)];
+        prop_oneof![
+            value.clone().prop_map(|to| Test::Range { from: 0, to }),
+            value.clone().prop_map(|from| Test::Range { from, to: u64::MAX }),
+            (mask.clone(), value.clone()).prop_map(|(mask, datum)| Test::Bits { mask, datum: datum & mask }),
+            (mask, value).prop_map(|(mask, datum)| Test::NotBits { mask, datum: datum & mask }),
+        ]
+    }
+
+    proptest! {
+        /// Every value that matters differs from 0 or from `u64::MAX` in four low and four high bits only.
+        #[test]
+        fn finds_a_value_exactly_where_there_is_one(tests in prop::collection::vec(test(), 0..8)) {
+            let mut grid = (0..16u64).flat_map(|high| (0..16u64).flat_map(move |low| {
+                [high << 60 | low, high << 60 | (u64::MAX >> 4 & !15) | low, high << 60 | 16 | low]
+            }));
+            let expected = grid.any(|value| tests.iter().all(|test| test.holds(value)));
+            match value(&tests, Width::Bits64, &mut Budget::profiles()) {
+                Answer::Found(value) => prop_assert!(tests.iter().all(|test| test.holds(value)), "{value:x}"),
+                Answer::Nothing => prop_assert!(!expected),
+                Answer::TooHard => prop_assert!(false, "too hard"),
+            }
+        }
+    }
+
+    #[test]
+    fn stays_within_32_bits() {
+        let above = [Test::Range { from: 1 << 32, to: u64::MAX }];
+        assert_eq!(value(&above, Width::Bits32, &mut Budget::profiles()), Answer::Nothing);
+        assert!(matches!(value(&above, Width::Bits64, &mut Budget::profiles()), Answer::Found(_)));
+    }
+
+    #[test]
+    fn many_holes_are_no_hard_problem() {
+        let mut holes: Vec<Test> =
+            (0..500).map(|hole| Test::NotBits { mask: u64::MAX, datum: hole }).collect();
+        holes.push(Test::Range { from: 0, to: 500 });
+        assert_eq!(value(&holes, Width::Bits64, &mut Budget::profiles()), Answer::Found(500));
+        holes.push(Test::NotBits { mask: u64::MAX, datum: 500 });
+        assert_eq!(value(&holes, Width::Bits64, &mut Budget::profiles()), Answer::Nothing);
+    }
+}

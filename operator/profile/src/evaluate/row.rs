@@ -1,0 +1,148 @@
+//! The rules of one system call, as a runtime hands them to libseccomp and libseccomp merges them.
+
+use super::{
+    Decision, Outcome, Reason, Runtime,
+    condition::{Test, Width},
+};
+use crate::{Arg, Operator};
+
+/// How many arguments a system call has.
+pub(crate) const ARGUMENTS: usize = 6;
+
+/// One condition of a [`Row`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Condition {
+    /// Which argument, below [`ARGUMENTS`].
+    pub(crate) index: usize,
+    pub(crate) test: Test,
+    /// The high word of the value compared with; libseccomp compares the words one by one.
+    pub(crate) high: u32,
+}
+
+impl Condition {
+    pub(crate) const fn new(arg: &Arg, width: Width) -> Self {
+        let compared = match arg.op {
+            Operator::MaskedEq => arg.value & arg.value_two,
+            _ => arg.value,
+        } & width.max();
+        Self { index: arg.index as usize, test: Test::of(arg, width), high: (compared >> 32) as u32 }
+    }
+
+    pub(crate) const fn holds(&self, arguments: &[u64; ARGUMENTS]) -> bool {
+        self.test.holds(arguments[self.index])
+    }
+}
+
+/// One rule for one call: the outcome where all conditions hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) outcome: Outcome,
+    /// The index in the profile's `syscalls`.
+    pub(crate) rule: usize,
+}
+
+impl Row {
+    pub(crate) fn matches(&self, arguments: &[u64; ARGUMENTS]) -> bool {
+        self.conditions.iter().all(|condition| condition.holds(arguments))
+    }
+}
+
+/// The condition lists that a runtime makes of one rule's `args`: one, or, where an index repeats, one for each
+/// condition.
+///
+/// Source: `matchCall` in runc's `libcontainer/seccomp/seccomp_linux.go`; `libcrun_generate_seccomp` in crun's
+/// `src/libcrun/seccomp.c`, which looks at the first six conditions alone.
+pub(crate) fn alternatives(args: &[Arg], runtime: Runtime, width: Width) -> Vec<Vec<Condition>> {
+    let args = match runtime {
+        Runtime::Runc => args,
+        Runtime::Crun => &args[..args.len().min(ARGUMENTS)],
+    };
+    let repeats =
+        args.iter().enumerate().any(|(at, arg)| args[..at].iter().any(|one| one.index == arg.index));
+    let all: Vec<Condition> = args.iter().map(|arg| Condition::new(arg, width)).collect();
+    let mut lists = if repeats { all.into_iter().map(|one| vec![one]).collect() } else { vec![all] };
+    for list in &mut lists {
+        list.retain(|condition| !condition.test.is_left_out());
+    }
+    lists
+}
+
+/// What a filter does with one call on one architecture.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// The arguments don't matter.
+    Always(Decision),
+    /// They do.
+    Depends(Group),
+}
+
+/// Conditional rules for one call.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    pub(crate) rows: Vec<Row>,
+    /// Where no row matches.
+    pub(crate) default: Outcome,
+    /// Whether libseccomp's filter is sure to do what the rows say; see [`merges_exactly`].
+    pub(crate) exact: bool,
+}
+
+impl Entry {
+    /// Per call the first unconditional rule wins, before or after conditional ones.
+    ///
+    /// Source: `db_rule_add` in libseccomp's `src/db.c`.
+    pub(crate) fn new(rows: Vec<Row>, default: Outcome) -> Self {
+        if let Some(row) = rows.iter().find(|row| row.conditions.is_empty()) {
+            return Self::Always(Decision { outcome: row.outcome, reason: Reason::Rule(row.rule) });
+        }
+        let exact = merges_exactly(&rows);
+        Self::Depends(Group { rows, default, exact })
+    }
+
+    pub(crate) fn decide(&self, arguments: &[u64; ARGUMENTS]) -> Decision {
+        match self {
+            Self::Always(decision) => *decision,
+            Self::Depends(group) => group.decide(arguments),
+        }
+    }
+}
+
+impl Group {
+    pub(crate) fn decide(&self, arguments: &[u64; ARGUMENTS]) -> Decision {
+        if !self.exact {
+            return self.anything();
+        }
+        let mut matching = self.rows.iter().filter(|row| row.matches(arguments));
+        let Some(first) = matching.next() else {
+            return Decision { outcome: self.default, reason: Reason::Default };
+        };
+        let certain = Decision { outcome: first.outcome, reason: Reason::Rule(first.rule) };
+        matching.fold(certain, |decision, row| decision.or(row.outcome))
+    }
+
+    /// The span of everything that a wrongly merged tree can answer: it holds no other actions.
+    fn anything(&self) -> Decision {
+        let start = Decision { outcome: self.default, reason: Reason::Default };
+        self.rows.iter().fold(start, |decision, row| decision.or(row.outcome))
+    }
+}
+
+/// Whether libseccomp (2.5.4 to 2.6.1) makes of these rules a filter that does what they say, wherever the rules
+/// that match agree.
+///
+/// libseccomp merges the conditional rules of a call into one tree of comparisons of 32-bit words. A rule with an
+/// ordered comparison or `NE` shares parts of that tree among several branches, and a later rule merged into one
+/// branch is then reached from the others: `a0 != 5 && a1 == 1` with `a0 != 7 && a1 == 2` lets `a0 = 5, a1 = 1`
+/// through. Ordered comparisons with different high words go wrong too (GHSA-4q85-33p6-j5g6 is one such case).
+/// No filter goes wrong that has one rule; or only `EQ` and `MASKED_EQ`; or one condition in each rule and, for
+/// each argument with another operator, one high word. `tests/libseccomp.rs` holds this.
+pub(crate) fn merges_exactly(rows: &[Row]) -> bool {
+    let conditions = || rows.iter().flat_map(|row| &row.conditions);
+    if rows.len() == 1 || conditions().all(|condition| condition.test.is_bits()) {
+        return true;
+    }
+    rows.iter().all(|row| row.conditions.len() == 1)
+        && conditions().filter(|one| !one.test.is_bits()).all(|one| {
+            conditions().filter(|other| other.index == one.index).all(|other| other.high == one.high)
+        })
+}

@@ -1,0 +1,194 @@
+//! A profile compiled for one architecture.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Decision, Outcome, Reason, Runtime, arch,
+    condition::Test,
+    row::{ARGUMENTS, Condition, Entry, Row, alternatives},
+};
+use crate::{
+    Action, Arch, Profile,
+    syscalls::{self, Lookup},
+};
+
+const ENOSYS: u32 = 38;
+
+/// Numbers below this are looked up in an array; a few of Arm's lie far above.
+const DENSE: u32 = 8192;
+
+/// No entry, in [`Table::dense`].
+const NONE: u16 = u16::MAX;
+
+/// What the filter does with each call of one architecture.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    /// By number, without x32's bit.
+    entries: Vec<(u32, Entry)>,
+    /// Indexes into `entries`, by number.
+    dense: Vec<u16>,
+    default: Decision,
+    stub: Option<Stub>,
+}
+
+/// runc's prologue, which answers `ENOSYS` to calls newer than any that the profile names.
+#[derive(Clone, Copy, Debug)]
+struct Stub {
+    /// The greatest number that the profile names.
+    last: u32,
+    /// Whether number 0, which s390 puts unknown calls under, gets `ENOSYS` too.
+    zero: bool,
+}
+
+impl Table {
+    pub(crate) fn new(profile: &Profile, runtime: Runtime, arch: Arch) -> Self {
+        let default = Outcome::of_default(profile);
+        let entries: Vec<_> = rows(profile, runtime, arch)
+            .into_iter()
+            .map(|(number, rows)| (number, Entry::new(rows, default)))
+            .collect();
+        let size =
+            entries.iter().map(|(number, _)| number + 1).filter(|&size| size <= DENSE).max().unwrap_or(0);
+        let mut dense = vec![NONE; size as usize];
+        for (at, (number, _)) in entries.iter().enumerate() {
+            // The table has fewer than 65535 names, and each has one number and one way through another call.
+            if let (Some(place), Ok(at)) = (dense.get_mut(*number as usize), u16::try_from(at)) {
+                *place = at;
+            }
+        }
+        let stub = match runtime {
+            Runtime::Runc => Stub::of(profile, arch),
+            Runtime::Crun => None,
+        };
+        Self { entries, dense, default: Decision { outcome: default, reason: Reason::Default }, stub }
+    }
+
+    /// `number` is without x32's bit.
+    #[inline]
+    pub(crate) fn decide(&self, number: u32, arguments: &[u64; ARGUMENTS]) -> Decision {
+        match self.entry(number) {
+            Ok(entry) => entry.decide(arguments),
+            Err(decision) => decision,
+        }
+    }
+
+    /// The entry of a number, or what happens to a call without one.
+    #[inline]
+    pub(crate) fn entry(&self, number: u32) -> Result<&Entry, Decision> {
+        if self.stub.is_some_and(|stub| stub.answers(number)) {
+            return Err(Decision {
+                outcome: Outcome::new(Action::Errno, Some(ENOSYS)),
+                reason: Reason::EnosysStub,
+            });
+        }
+        let at = match self.dense.get(number as usize) {
+            Some(&NONE) => None,
+            Some(&at) => Some(usize::from(at)),
+            None if number < DENSE => None,
+            None => self.entries.binary_search_by_key(&number, |(number, _)| *number).ok(),
+        };
+        at.map_or(Err(self.default), |at| Ok(&self.entries[at].1))
+    }
+
+    /// Whether a rule decides some call whatever its arguments.
+    pub(super) fn has_unconditional(&self) -> bool {
+        self.entries.iter().any(|(_, entry)| matches!(entry, Entry::Always(_)))
+    }
+
+    /// Takes every answer of conditional rules for unsure.
+    pub(super) fn distrust(&mut self) {
+        for (_, entry) in &mut self.entries {
+            if let Entry::Depends(group) = entry {
+                group.exact = false;
+            }
+        }
+    }
+
+    /// The numbers that have rules, without x32's bit.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.entries.iter().map(|(number, _)| *number)
+    }
+
+    /// The greatest number that runc's stub lets by, where there is one.
+    pub(crate) fn last(&self) -> Option<u32> {
+        self.stub.map(|stub| stub.last)
+    }
+}
+
+impl Stub {
+    /// The stub is there unless the default action lets calls through, for architectures of which the profile names
+    /// a call. Calls that a 32-bit architecture makes through `socketcall` or `ipc` count for nothing, because
+    /// libseccomp gives them negative numbers.
+    ///
+    /// runc compares `defaultErrnoRet` with a whole return value where it means `ENOSYS`, so that the stub is there
+    /// with `defaultErrnoRet: 38` too. Before 1.3 it left out a native architecture that the profile doesn't list.
+    ///
+    /// Source: `generatePatch`, `findLastSyscalls` and `generateEnosysStub` in runc's
+    /// `libcontainer/seccomp/patchbpf/enosys_linux.go`, v1.5.1.
+    fn of(profile: &Profile, arch: Arch) -> Option<Self> {
+        const RET_ERRNO_ENOSYS: u32 = 0x0005_0000 | ENOSYS;
+        if matches!(profile.default_action, Action::Allow | Action::Log | Action::Trace)
+            || profile.default_errno_ret == Some(RET_ERRNO_ENOSYS)
+        {
+            return None;
+        }
+        let numbers = profile.syscalls.iter().flat_map(|rule| &rule.names).filter_map(|name| {
+            match syscalls::lookup(arch, name) {
+                Lookup::Known { number, multiplexed: None } => number,
+                _ => None,
+            }
+        });
+        // 0 is how runc says that there is none; x32's numbers have their bit, so there 0 counts.
+        let last = numbers.max().filter(|&last| last != 0)?;
+        Some(Self { last: last & !bit(arch), zero: matches!(arch, Arch::S390 | Arch::S390x) })
+    }
+
+    const fn answers(self, number: u32) -> bool {
+        number > self.last || (self.zero && number == 0)
+    }
+}
+
+/// The bit that an architecture's numbers carry in the tables.
+pub(super) const fn bit(arch: Arch) -> u32 {
+    match arch {
+        Arch::X32 => arch::X32_BIT,
+        _ => 0,
+    }
+}
+
+/// The rules for each number. A call that the architecture makes through `socketcall` or `ipc` has its rule there
+/// too, with the first argument replaced by the number of the call.
+///
+/// Source: `abi_rule_add` in libseccomp's `src/syscalls.c`, v2.5.4.
+fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> BTreeMap<u32, Vec<Row>> {
+    let default = Outcome::of_default(profile);
+    let mut rows: BTreeMap<u32, Vec<Row>> = BTreeMap::new();
+    for (at, rule) in profile.syscalls.iter().enumerate() {
+        let outcome = Outcome::of_rule(rule);
+        if outcome == default {
+            continue;
+        }
+        let lists = alternatives(&rule.args, runtime, arch::width(arch));
+        for name in &rule.names {
+            let Lookup::Known { number, multiplexed } = syscalls::lookup(arch, name) else { continue };
+            for list in &lists {
+                let row = |conditions| Row { conditions, outcome, rule: at };
+                if let Some(way) = multiplexed
+                    && let Some(through) = syscalls::number(arch, way.through)
+                {
+                    let mut conditions = list.clone();
+                    conditions.retain(|condition| condition.index != 0);
+                    conditions.insert(
+                        0,
+                        Condition { index: 0, test: Test::equal(u64::from(way.argument)), high: 0 },
+                    );
+                    rows.entry(through).or_default().push(row(conditions));
+                }
+                if let Some(number) = number {
+                    rows.entry(number & !bit(arch)).or_default().push(row(list.clone()));
+                }
+            }
+        }
+    }
+    rows
+}

@@ -1,0 +1,22 @@
+//! The seccomp model: parse, lint, render, compose, compare and evaluate OCI seccomp profiles.
+//!
+//! This crate has no I/O, no async and knows nothing of Kubernetes.
+#![forbid(unsafe_code)]
+
+pub mod audit;
+mod combine;
+pub mod compare;
+pub mod compose;
+mod digest;
+pub mod evaluate;
+pub mod lint;
+mod model;
+mod parse;
+mod render;
+mod runtime_default;
+pub mod syscalls;
+
+pub use digest::{Digest, InvalidDigest};
+pub use model::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
+pub use parse::{Dialect, MAX_DOCUMENT_BYTES, ParseError, ParseErrors};
+pub use runtime_default::{Evidence, RuntimeDefault, runtime_default, runtime_defaults};

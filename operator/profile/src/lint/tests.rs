@@ -1,0 +1,169 @@
+mod cases;
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::{
+    Action,
+    evaluate::{Evaluator, Runtime},
+    runtime_default,
+};
+use cases::{Case, allowing, arg, cases, denying, denying_but_openat, rule};
+
+fn context() -> LintContext {
+    LintContext { node_architectures: BTreeSet::from([Arch::X86_64]), oldest_runc: Some((1, 1)) }
+}
+
+fn read(document: &str) -> Profile {
+    Profile::parse(compact(document).as_bytes()).expect("a valid document")
+}
+
+fn compact(document: &str) -> String {
+    document.lines().map(str::trim).collect()
+}
+
+#[test]
+fn finds_each_trap_at_its_place() {
+    for Case { code, source, document, path, says } in cases() {
+        let id = code.as_str();
+        let findings = lint(&read(&document), &context());
+        let found: Vec<&Finding> =
+            findings.iter().filter(|finding| finding.code == code && finding.path == path).collect();
+        let [finding] = found.as_slice() else { panic!("{id} at {path:?}: {findings:#?}") };
+        assert!(finding.message.contains(says), "{id}: {says:?} is not in {:?}", finding.message);
+        assert!(code.source().contains(source), "{id}: {source:?} is not its source");
+        assert_eq!(finding.severity, code.severity());
+    }
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let tested: BTreeSet<Code> = cases().iter().map(|case| case.code).collect();
+    let untested: Vec<&Code> = Code::ALL.iter().filter(|code| !tested.contains(code)).collect();
+    assert!(untested.is_empty(), "{untested:?}");
+}
+
+#[test]
+fn codes_are_unique_and_in_order() {
+    let ids: Vec<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert!(ids.is_sorted_by(|one, other| one < other), "{ids:?}");
+}
+
+/// What each case changes is all that there is to find: the same profile without it has nothing but what is said here.
+#[test]
+fn finds_nothing_in_a_profile_without_traps() {
+    assert_eq!(lint(&read(&denying_but_openat("")), &context()), []);
+    let masked = rule("openat", "ALLOW", &arg(2, "MASKED_EQ", 3, 0));
+    assert_eq!(lint(&read(&denying(&masked)), &context()), []);
+    let denied = rule("ioctl", "ERRNO", &arg(1, "MASKED_EQ", 0xffff_ffff, 0x5412));
+    assert_eq!(lint(&read(&allowing(&denied)), &context()), []);
+}
+
+/// The runtime default isn't perfect, but nothing of it is refused.
+#[test]
+fn refuses_nothing_of_the_runtime_defaults() {
+    for default in crate::runtime_defaults() {
+        let context = LintContext { node_architectures: BTreeSet::from([default.arch]), oldest_runc: None };
+        let findings = lint(&default.profile, &context);
+        let worse = findings.iter().filter(|finding| finding.severity > Severity::Info);
+        assert_eq!(
+            worse.map(|finding| finding.code).collect::<Vec<_>>(),
+            [Code::NoDefaultErrno],
+            "{findings:#?}"
+        );
+    }
+}
+
+/// What SP001 to SP004 claim, asked of the model that is tested against libseccomp.
+#[test]
+fn the_model_agrees_about_conditions() {
+    let passes = |document: &str, arguments: [u64; 6]| {
+        let evaluator = Evaluator::new(&read(document), Runtime::Runc, Arch::X86_64).expect("it starts");
+        let decision = evaluator.evaluate_name(Arch::X86_64, "openat", arguments).expect("it has a number");
+        decision.outcome.action() == Action::Allow
+    };
+    let with = |args: &[String]| denying(&rule("openat", "ALLOW", &args.join(",")));
+    let range = with(&[arg(1, "GE", 4, 0), arg(1, "LE", 5, 0)]);
+    assert!(passes(&range, [0, 9, 0, 0, 0, 0]), "one of the two conditions is enough");
+    let neither = with(&[arg(1, "NE", 1, 0), arg(1, "NE", 2, 0)]);
+    assert!(passes(&neither, [0, 1, 0, 0, 0, 0]) && passes(&neither, [0, 2, 0, 0, 0, 0]));
+    let textbook = with(&[arg(2, "MASKED_EQ", 0, 2)]);
+    for flags in [0, 1, 2, 3, 0x8_0000] {
+        assert!(passes(&textbook, [0, 0, flags, 0, 0, 0]), "the textbook's example allows every open");
+    }
+    let partly = with(&[arg(2, "MASKED_EQ", 3, 4)]);
+    assert!(passes(&partly, [0, 0, 0, 0, 0, 0]) && !passes(&partly, [0, 0, 4 + 1, 0, 0, 0]));
+}
+
+#[test]
+fn bounds_the_findings_of_a_hostile_profile() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("\"n{number}\"")).collect();
+    let document = allowing(&format!(r#"{{"names":[{}],"action":"SCMP_ACT_ERRNO"}}"#, names.join(",")));
+    let findings = lint(&read(&document), &context());
+    let unknown: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.code == Code::UnknownCall).collect();
+    assert_eq!(unknown.len(), MAX_OF_A_CODE);
+    let last = unknown.last().expect("there are 20");
+    assert!(last.message.ends_with("(and 19980 more of SP010)"), "{}", last.message);
+}
+
+#[test]
+fn the_worst_comes_first() {
+    let document = r#"{"defaultAction":"SCMP_ACT_NOTIFY","flags":["SECCOMP_FILTER_FLAG_TSYNC"]}"#;
+    let severities: Vec<Severity> =
+        lint(&read(document), &context()).iter().map(|finding| finding.severity).collect();
+    assert!(severities.is_sorted_by(|one, other| one >= other), "{severities:?}");
+    assert_eq!(severities.first(), Some(&Severity::Error));
+}
+
+#[test]
+fn a_finding_says_where_what_and_what_to_do() {
+    let textbook = denying(&rule("openat", "ALLOW", &arg(2, "MASKED_EQ", 0, 2)));
+    let finding = lint(&read(&textbook), &context()).remove(0).within("spec.profile");
+    let text = finding.to_string();
+    assert!(text.starts_with("spec.profile.syscalls[1].args[0]: value 0 is the mask"), "{text}");
+    assert!(text.contains("(SP003)") && text.contains("Put every bit of `valueTwo` into `value`."), "{text}");
+}
+
+#[test]
+fn a_newer_runc_takes_the_flags() {
+    let document = r#"{"defaultAction":"SCMP_ACT_ALLOW","flags":["SECCOMP_FILTER_FLAG_LOG","SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}"#;
+    let paths = |oldest_runc| {
+        let context = LintContext { oldest_runc, ..context() };
+        let findings = lint(&read(document), &context);
+        let flags = findings.into_iter().filter(|finding| finding.code == Code::FlagNeedsRunc);
+        flags.map(|finding| finding.path).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(None), ["flags[0]", "flags[1]"]);
+    assert_eq!(paths(Some((1, 2))), ["flags[1]"]);
+    assert_eq!(paths(Some((1, 5))), [""; 0]);
+}
+
+/// With ENOSYS as the default runc does without openat2, as on an old kernel.
+#[test]
+fn openat2_may_be_missing_where_the_default_is_enosys() {
+    let document = denying_but_openat("").replace("\"openat2\",", "");
+    assert_eq!(lint(&read(&document), &context()), []);
+    let eperm = document.replace("\"defaultErrnoRet\":38", "\"defaultErrnoRet\":1");
+    let codes: Vec<Code> = lint(&read(&eperm), &context()).iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::RuntimeCalls]);
+}
+
+#[test]
+fn an_unknown_cluster_asks_for_less() {
+    let default = runtime_default(Arch::X86_64).expect("it has one");
+    let unknown = lint(&default.profile, &LintContext::default());
+    assert!(unknown.iter().all(|finding| finding.code != Code::NodeArchitectureMissing));
+}
+
+#[test]
+fn the_reference_has_a_section_for_every_code() {
+    let reference = reference_markdown();
+    for code in Code::ALL {
+        assert!(
+            reference.contains(&format!("\n## {}\n\n**{}.**\n", code.as_str(), code.title())),
+            "{}",
+            code.as_str()
+        );
+    }
+}

@@ -1,0 +1,64 @@
+//! Reads an OCI seccomp document strictly, and says of everything that is wrong where it is and what to do.
+//!
+//! Strict, because a runtime isn't: containerd decodes a profile with Go's `encoding/json`, which drops unknown
+//! keys, keeps the last of duplicate keys and takes keys in any case. What it drops silently is most often a
+//! restriction, so such a document fails open.
+
+mod error;
+mod json;
+mod keys;
+mod read;
+
+pub(crate) use error::join;
+pub use error::{ParseError, ParseErrors};
+
+use crate::Profile;
+
+/// The longest document that is read, and the longest that may be rendered, in bytes (256 KiB).
+///
+/// kubectl's client-side apply keeps a copy in an annotation, and Kubernetes bounds all annotations of an
+/// object at 256 KiB (`TotalAnnotationSizeLimitB` in `apimachinery/pkg/api/validation/objectmeta.go`).
+pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+
+/// How a document writes the 64-bit values of conditions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// As the OCI runtime-spec says: JSON numbers only.
+    #[default]
+    Oci,
+    /// As a custom resource must: JSON numbers, or strings that hold a decimal or (after `0x`) hexadecimal
+    /// number, because an API server refuses or rounds integers from 2^63.
+    CustomResource,
+}
+
+impl Profile {
+    /// Reads a document of at most [`MAX_DOCUMENT_BYTES`].
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, as far as one reading can tell.
+    pub fn parse(document: &[u8]) -> Result<Self, ParseErrors> {
+        if document.len() > MAX_DOCUMENT_BYTES {
+            return Err(ParseErrors::one(format!(
+                "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (256 KiB) that a \
+                     profile may have: name fewer calls, or leave out white space",
+                document.len()
+            )));
+        }
+        let mut errors = ParseErrors::default();
+        let value = json::read(document, &mut errors)?;
+        read::profile(&value, Dialect::Oci, errors)
+    }
+
+    /// Reads a document that is a JSON value already, such as a part of a custom resource.
+    ///
+    /// Duplicate keys can't be seen any more; whoever made the value has to refuse them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it. Paths begin at the document: see [`ParseErrors::within`].
+    pub fn from_value(value: &serde_json::Value, dialect: Dialect) -> Result<Self, ParseErrors> {
+        read::profile(value, dialect, ParseErrors::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

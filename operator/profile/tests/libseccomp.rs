@@ -1,0 +1,165 @@
+//! The model against the programs that libseccomp makes of the same profiles.
+#![cfg(target_arch = "x86_64")]
+
+mod oracle;
+
+use std::cell::Cell;
+
+use oracle::{NATIVE, audit_arch, bpf, generate, outcome, program};
+use portcullis_profile::{
+    Action, Arch, Arg, Operator, Profile, Rule,
+    evaluate::{Evaluator, Reason, Runtime},
+};
+use proptest::{prelude::*, sample::select, test_runner::TestRunner};
+
+const RUNTIMES: &[Runtime] = &[Runtime::Runc, Runtime::Crun];
+const ARCHES: &[Arch] = &[Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64, Arch::Arm, Arch::Riscv64];
+
+type Calls = Vec<(Arch, u32, [u64; 6])>;
+
+fn calls(profile: &Profile) -> impl Strategy<Value = Calls> + use<> {
+    let call = select(ARCHES).prop_flat_map(|arch| (Just(arch), select(generate::numbers(arch))));
+    prop::collection::vec((call, generate::arguments(&[profile])), 120).prop_map(|all| {
+        all.into_iter().map(|((arch, number), arguments)| (arch, number, arguments)).collect()
+    })
+}
+
+fn case() -> impl Strategy<Value = (Profile, Runtime, Calls)> {
+    (generate::profile(), select(RUNTIMES)).prop_flat_map(|(profile, runtime)| {
+        let calls = calls(&profile);
+        (Just(profile), Just(runtime), calls)
+    })
+}
+
+/// Every profile's program and the model give the same answer to every call; where the model gives a span, the
+/// program's answer lies in it.
+#[test]
+fn evaluates_as_libseccomps_program_does() {
+    let (certain, contested, refused) = (Cell::new(0u64), Cell::new(0u64), Cell::new(0u64));
+    let config = ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() };
+    let mut runner = TestRunner::new(config);
+    let result = runner.run(&case(), |(profile, runtime, calls)| {
+        let evaluator = Evaluator::new(&profile, runtime, NATIVE).expect("no such profile is generated");
+        let Ok(program) = program(&profile, runtime) else {
+            // libseccomp refuses rules with different actions that it takes for the same.
+            let first = profile.syscalls.first().map(|rule| (rule.action, rule.errno_ret));
+            prop_assert!(
+                profile.syscalls.iter().any(|rule| Some((rule.action, rule.errno_ret)) != first),
+                "refused without reason"
+            );
+            refused.set(refused.get() + 1);
+            return Ok(());
+        };
+        for (arch, number, arguments) in calls {
+            // x32's numbers go with x86-64's audit architecture.
+            let number = if arch == Arch::X32 { number | 1 << 30 } else { number };
+            let actual = outcome(bpf::run(&program, audit_arch(arch), number, &arguments));
+            let decision = evaluator.evaluate(arch, number, arguments);
+            let Reason::Contested { strictest } = decision.reason else {
+                prop_assert_eq!(
+                    decision.outcome,
+                    actual,
+                    "{} {} {:x?} {:?}",
+                    arch,
+                    number,
+                    arguments,
+                    decision
+                );
+                certain.set(certain.get() + 1);
+                continue;
+            };
+            let span = decision.outcome.strictness()..=strictest.strictness();
+            prop_assert!(
+                span.contains(&actual.strictness()),
+                "{arch} {number} {arguments:x?}: {actual} is not in {decision:?}"
+            );
+            contested.set(contested.get() + 1);
+        }
+        Ok(())
+    });
+    result.unwrap_or_else(|failure| panic!("{failure}"));
+    let (certain, contested, refused) = (certain.get(), contested.get(), refused.get());
+    let counts = format!("certain {certain}, contested {contested}, refused {refused}");
+    assert!(certain > 300_000 && contested < certain / 20, "{counts}");
+}
+
+fn rule(name: &str, action: Action, args: &[(u8, Operator, u64, u64)]) -> Rule {
+    let args =
+        args.iter().map(|&(index, op, value, value_two)| Arg { index, value, value_two, op }).collect();
+    Rule { names: vec![name.to_owned()], action, errno_ret: None, args }
+}
+
+fn deny_but(rules: Vec<Rule>) -> Profile {
+    Profile {
+        default_action: Action::Errno,
+        default_errno_ret: None,
+        architectures: vec![NATIVE],
+        flags: Vec::new(),
+        listener_path: None,
+        listener_metadata: None,
+        syscalls: rules,
+    }
+}
+
+fn both(profile: &Profile, name: &str, arguments: [u64; 6]) -> (Action, Action, Reason) {
+    let number = portcullis_profile::syscalls::number(NATIVE, name).expect("a known name");
+    let program = program(profile, Runtime::Crun).expect("libseccomp takes the profile");
+    let evaluator = Evaluator::new(profile, Runtime::Crun, NATIVE).expect("crun takes the profile");
+    let decision = evaluator.evaluate(NATIVE, number, arguments);
+    (
+        outcome(bpf::run(&program, audit_arch(NATIVE), number, &arguments)).action(),
+        decision.outcome.action(),
+        decision.reason,
+    )
+}
+
+/// `(flags & 0) == 2` holds for every open: libseccomp drops the datum's bits outside the mask, and a condition
+/// without a mask.
+#[test]
+fn a_masked_comparison_drops_the_datums_other_bits() {
+    let profile = deny_but(vec![
+        rule("openat", Action::Allow, &[(2, Operator::MaskedEq, 0, 2)]),
+        rule("ioctl", Action::Allow, &[(1, Operator::MaskedEq, 1, 2)]),
+    ]);
+    assert_eq!(both(&profile, "openat", [0, 0, 1, 0, 0, 0]), (Action::Allow, Action::Allow, Reason::Rule(0)));
+    assert_eq!(both(&profile, "ioctl", [0, 2, 0, 0, 0, 0]), (Action::Allow, Action::Allow, Reason::Rule(1)));
+    assert_eq!(both(&profile, "ioctl", [0, 3, 0, 0, 0, 0]), (Action::Errno, Action::Errno, Reason::Default));
+}
+
+/// Two rules that each deny `a0 = 5, a1 = 1`, in a filter that allows it.
+#[test]
+fn a_wrong_merge_is_contested() {
+    use Operator::{Equal, NotEqual};
+    let profile = deny_but(vec![
+        rule("ioctl", Action::Allow, &[(0, NotEqual, 5, 0), (1, Equal, 1, 0)]),
+        rule("ioctl", Action::Allow, &[(0, NotEqual, 7, 0), (1, Equal, 2, 0)]),
+    ]);
+    let (actual, loosest, reason) = both(&profile, "ioctl", [5, 1, 0, 0, 0, 0]);
+    assert_eq!((actual, loosest), (Action::Allow, Action::Allow));
+    assert!(matches!(reason, Reason::Contested { strictest } if strictest.action() == Action::Errno));
+}
+
+/// Every rule of a filter for x86-64 and x32 without effect, because it looks at no number.
+#[test]
+fn a_filter_that_looks_at_no_number_is_contested() {
+    let mut profile = deny_but(vec![
+        rule("socketcall", Action::Allow, &[]),
+        rule("ioctl", Action::Allow, &[(1, Operator::Equal, 5, 0)]),
+    ]);
+    profile.architectures.push(Arch::X32);
+    let (actual, loosest, reason) = both(&profile, "ioctl", [0, 5, 0, 0, 0, 0]);
+    assert_eq!((actual, loosest), (Action::Errno, Action::Allow));
+    assert!(matches!(reason, Reason::Contested { .. }));
+    profile.syscalls.push(rule("getppid", Action::Allow, &[]));
+    assert_eq!(both(&profile, "ioctl", [0, 5, 0, 0, 0, 0]), (Action::Allow, Action::Allow, Reason::Rule(1)));
+}
+
+/// libseccomp refuses a foreign byte order and so does the model, with the reason.
+#[test]
+fn a_foreign_byte_order_is_refused() {
+    let mut profile = deny_but(vec![rule("read", Action::Allow, &[])]);
+    profile.architectures.push(Arch::S390x);
+    assert!(program(&profile, Runtime::Runc).is_err());
+    let refusal = Evaluator::new(&profile, Runtime::Runc, NATIVE).expect_err("runc refuses it").to_string();
+    assert!(refusal.contains("SCMP_ARCH_S390X") && refusal.contains("architectures"), "{refusal}");
+}

@@ -1,0 +1,53 @@
+//! Code generation: `cargo run -p xtask -- codegen` writes every generated file, `-- check` fails where one is stale.
+
+use std::{ffi::OsString, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use xtask::{codegen, workspace_root};
+
+#[derive(Debug, Parser)]
+#[command(about = "Writes the repository's generated files, or checks that they are fresh")]
+struct Arguments {
+    /// Helm, by which deploy/ is rendered from the chart; without it deploy/ is left out.
+    #[arg(long, env = "HELM", global = true)]
+    helm: Option<OsString>,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Task {
+    /// Write every generated file.
+    Codegen,
+    /// Fail where a generated file is stale.
+    Check,
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line's answer")]
+fn main() -> Result<ExitCode> {
+    let root = workspace_root()?;
+    let Arguments { helm, task } = Arguments::parse();
+    if matches!(task, Task::Codegen) {
+        // deploy/ is rendered from a chart that has the definitions just written.
+        for artefact in codegen::artefacts()? {
+            artefact.write(&root)?;
+            println!("{}", artefact.path.display());
+        }
+        if let Some(helm) = &helm {
+            for artefact in codegen::deploy::artefacts(&root, helm)? {
+                artefact.write(&root)?;
+                println!("{}", artefact.path.display());
+            }
+        }
+    }
+    let mut stale = codegen::stale(&root)?;
+    match &helm {
+        Some(helm) => stale.extend(codegen::deploy::stale(&root, helm)?),
+        None => eprintln!("HELM is not set: deploy/ is left out"),
+    }
+    for path in &stale {
+        eprintln!("stale: {path} (make generate)");
+    }
+    Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
