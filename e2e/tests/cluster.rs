@@ -22,6 +22,9 @@ use portcullis_e2e::{
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The pod garbage collector looks every 20 s, and waits 40 s more before it takes pods of a node that is gone.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(180);
 /// A filter that changes nothing a test does, so that only its presence shows.
 const HARMLESS_PROFILE: &str =
     r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["swapon"],"action":"SCMP_ACT_ERRNO"}]}"#;
@@ -192,7 +195,7 @@ async fn a_node_is_added_with_taints_and_removed() -> Result<()> {
         assert!(folder.join("pods").is_dir(), "{} is not node3's", folder.display());
         added.remove().await?;
         assert!(nodes.get_opt("node3").await?.is_none(), "the node's object is still there");
-        await_gone::<Pod>(&namespace.api(), "third", PATIENCE).await?;
+        await_gone::<Pod>(&namespace.api(), "third", ORPHAN_PATIENCE).await?;
         assert!(!folder.exists(), "{} is still there", folder.display());
         Ok(())
     })
