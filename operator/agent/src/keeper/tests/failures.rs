@@ -2,7 +2,10 @@
 
 use std::{os::unix::fs::symlink, path::Path};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
+use rustix::{
+    io::Errno,
+    mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount},
+};
 
 use super::*;
 
@@ -25,7 +28,12 @@ impl Mounted {
 
     fn writable(&self, writable: bool) {
         let flags = if writable { MountFlags::empty() } else { MountFlags::RDONLY };
-        mount_remount(self.path(), flags, "").unwrap();
+        // Busy while a child that another test forks holds what this test had open for writing, until it execs.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while let Err(errno) = mount_remount(self.path(), flags, "") {
+            assert!(errno == Errno::BUSY && Instant::now() < patience, "can't remount: {errno}");
+            std::thread::yield_now();
+        }
     }
 }
 
