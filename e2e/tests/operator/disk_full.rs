@@ -52,7 +52,10 @@ async fn await_failing(profiles: &Api<SeccompProfile>, name: &str, reason: &str)
         let status = profile.status.as_ref();
         status.is_some_and(|status| {
             status.failing_nodes.iter().any(|one| one.node == NODE && one.reason == reason)
-                && status.nodes.as_ref().is_some_and(|nodes| nodes.failing == 1 && nodes.ready + 1 == nodes.desired)
+                && status
+                    .nodes
+                    .as_ref()
+                    .is_some_and(|nodes| nodes.failing == 1 && nodes.ready + 1 == nodes.desired)
         })
     };
     let found = await_object(profiles, name, &format!("failing for {reason}"), PATIENCE, fails).await?;
