@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-runtime", &[]),
     ("portcullis-controller", &["portcullis-api", "portcullis-profile", "portcullis-runtime"]),
     ("portcullis-agent", &["portcullis-api", "portcullis-profile", "portcullis-runtime"]),
+    ("portcullis-cli", &["portcullis-api", "portcullis-profile"]),
     ("portcullis", &["portcullis-agent", "portcullis-controller", "portcullis-runtime"]),
     ("xtask", &["portcullis-api", "portcullis-profile"]),
     ("portcullis-e2e", &["portcullis-api"]),

@@ -1,0 +1,40 @@
+//! `kubectl-seccomp`: read, check, compare, combine, import and share seccomp profiles.
+//!
+//! Everything it computes comes from `portcullis-profile`; here are files, registries, clusters and what people see.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod console;
+mod input;
+mod verdict;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::Parser as _;
+
+use cli::Cli;
+use console::Console;
+use verdict::{ERROR, Verdict};
+
+/// Runs the command that the arguments ask for, and says what went wrong.
+///
+/// Exits with 0, with 1 where the command's answer is no (a finding, a difference), with 2 where there is no answer.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        // Help and version are no failures; clap knows which is which, and its usage errors exit with 2.
+        Err(error) => error.exit(),
+    };
+    let mut console = Console::new();
+    let ended = cli.command.run(&mut console).and_then(|verdict| console.flush().map(|()| verdict));
+    match ended {
+        Ok(verdict) => verdict.into(),
+        // The reader of a pipe has seen enough, as in `kubectl seccomp explain FILE | head`.
+        Err(error) if console::is_broken_pipe(&error) => Verdict::Yes.into(),
+        Err(error) => {
+            console.error(&error);
+            ExitCode::from(ERROR)
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! What a command answered, as an exit code that a script can use.
+
+use std::process::ExitCode;
+
+/// There is no answer: bad input, an unreachable registry.
+pub(crate) const ERROR: u8 = 2;
+
+/// A command's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// All is well, or the profiles are equal: 0.
+    Yes,
+    /// There are findings, or differences: 1.
+    No,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Yes => Self::SUCCESS,
+            Verdict::No => Self::FAILURE,
+        }
+    }
+}
