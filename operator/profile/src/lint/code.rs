@@ -165,6 +165,18 @@ codes! {
         remedy: "Give clone3 SCMP_ACT_ERRNO with errnoRet 38: C libraries then fall back on clone.",
         source: "moby pull request 42681; containerd contrib/seccomp/seccomp_default.go, clone3",
     }
+    WrongMerge = "SP016" Error {
+        title: "libseccomp can't merge a call's conditional rules faithfully",
+        consequence: "libseccomp merges a call's conditional rules into one tree. With comparisons other than SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ in rules of several conditions, or with different upper words, that tree can do what none of the rules says, and with some rules libseccomp 2.5.4 loops for ever and the runtime with it.",
+        remedy: "Write rules of SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ alone, or with one condition each; or allow a call of the profile without conditions, where none is.",
+        source: "libseccomp src/db.c, _db_tree_add, and src/gen_bpf.c, _gen_bpf_syscalls, tried with libseccomp 2.5.4; GHSA-4q85-33p6-j5g6",
+    }
+    Overlap = "SP017" Error {
+        title: "Rules with different actions match the same arguments",
+        consequence: "libseccomp takes one of them by the order of its own tree, whatever the document's, or refuses the profile (EEXIST) and no container starts.",
+        remedy: "Change the conditions so that no arguments match both rules, or give both the same action.",
+        source: "libseccomp src/db.c, _db_tree_add (EEXIST), tried with libseccomp 2.5.4",
+    }
     DeniesNothing = "SP020" Warning {
         title: "The profile denies nothing",
         consequence: "Every call is let through. A container with it is less confined than with the runtime default.",

@@ -5,6 +5,7 @@ mod actions;
 mod calls;
 mod code;
 mod conditions;
+mod disputes;
 mod limits;
 mod platform;
 mod reference;
@@ -75,6 +76,7 @@ pub fn lint(profile: &Profile, context: &LintContext) -> Vec<Finding> {
     let subject = Subject::new(profile, context);
     let mut findings = Findings::default();
     conditions::check(&subject, &mut findings);
+    disputes::check(&subject, &mut findings);
     calls::check(&subject, &mut findings);
     actions::check(&subject, &mut findings);
     platform::check(&subject, &mut findings);

@@ -146,6 +146,29 @@ fn conditions() -> Vec<Case> {
             "syscalls[1]",
             "2 rules have conditions on mmap2",
         ),
+        case(
+            Code::WrongMerge,
+            "_db_tree_add",
+            denying(
+                &[
+                    rule("ioctl", "ALLOW", &[arg(0, ne, 3, 0), arg(1, ne, 8, 0)].join(",")),
+                    rule("ioctl", "ALLOW", &[arg(0, ne, 3, 0), arg(2, ne, 1, 0)].join(",")),
+                ]
+                .join(","),
+            ),
+            "syscalls[1]",
+            "ioctl in syscalls[1], syscalls[2]",
+        ),
+        case(
+            Code::Overlap,
+            "EEXIST",
+            denying(
+                &[rule("ioctl", "ALLOW", &arg(1, "LT", 5, 0)), rule("ioctl", "LOG", &arg(1, eq, 4, 0))]
+                    .join(","),
+            ),
+            "syscalls[1]",
+            "different actions for ioctl with arg1 == 4",
+        ),
     ]
 }
 
