@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A file that the harness needs and the Debian package that brings it.
-const NEEDED: [(&str, &str); 13] = [
+const NEEDED: [(&str, &str); 14] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/bin/ctr", "containerd"),
     ("/usr/sbin/runc", "runc"),
@@ -23,6 +23,7 @@ const NEEDED: [(&str, &str); 13] = [
     ("/usr/bin/busybox", "busybox-static"),
     ("/usr/sbin/nginx", "nginx-light"),
     ("/usr/bin/nsenter", "util-linux"),
+    ("/usr/bin/perl", "perl-base"),
     ("/usr/bin/promtool", "prometheus"),
 ];
 

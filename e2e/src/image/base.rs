@@ -16,14 +16,14 @@ use crate::{
 pub const PAUSE: &str = "localhost/pause:1";
 /// Debian's static busybox with all its applets.
 pub const BUSYBOX: &str = "localhost/busybox:1";
-/// Debian's nginx on port 8080 as a user that is not root, with busybox for `kubectl exec`.
+/// Debian's nginx on port 8080 as a user that is not root, with busybox and Perl for `kubectl exec`.
 pub const NGINX: &str = "localhost/nginx:1";
 
 /// Names that busybox does not get: its own, and that of an applet which crashes in Debian 12's static build
 /// (`busybox wget http://127.0.0.1/` ends with a segmentation fault). `nc` works.
 const LEFT_OUT: [&str; 2] = ["busybox", "wget"];
 /// Counts up when an image is made in another way.
-const RECIPE: &str = "2";
+const RECIPE: &str = "3";
 
 const NGINX_CONFIGURATION: &str = "\
 daemon off;
@@ -52,14 +52,16 @@ const GROUPS: &str = "root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\n";
 pub(crate) fn ensure(paths: &Paths) -> Result<Vec<PathBuf>> {
     let busybox = find(&["/usr/bin/busybox", "/bin/busybox"])?;
     let nginx = find(&["/usr/sbin/nginx"])?;
-    let key = key(&[&busybox, &nginx])?;
+    // Essential on Debian, so that it is there, in Debian's images of nginx too.
+    let perl = find(&["/usr/bin/perl"])?;
+    let key = key(&[&busybox, &nginx, &perl])?;
     let archive = |name: &str| paths.images().join(format!("{name}-{key}.tar"));
     let archives = vec![archive("pause"), archive("busybox"), archive("nginx")];
     if archives.iter().any(|archive| !archive.exists()) {
         progress::step("pack the base images pause, busybox and nginx", || {
             pause(&busybox)?.write_archive(&archives[0])?;
             with_applets(Image::new(BUSYBOX)?, &busybox)?.write_archive(&archives[1])?;
-            with_applets(nginx_image(&nginx)?, &busybox)?.write_archive(&archives[2])
+            with_applets(nginx_image(&nginx, &perl)?, &busybox)?.write_archive(&archives[2])
         })?;
     }
     Ok(archives)
@@ -107,14 +109,15 @@ fn with_applets(image: Image, busybox: &Path) -> Result<Image> {
     Ok(image.file("/etc/passwd", USERS, 0o644).file("/etc/group", GROUPS, 0o644))
 }
 
-fn nginx_image(nginx: &Path) -> Result<Image> {
+fn nginx_image(nginx: &Path, perl: &Path) -> Result<Image> {
     let mut image = Image::new(NGINX)?
         .copy(nginx, "/usr/sbin/nginx", 0o755)?
+        .copy(perl, "/usr/bin/perl", 0o755)?
         .file("/etc/nginx/nginx.conf", NGINX_CONFIGURATION, 0o644)
         .file("/usr/share/nginx/html/index.html", "nginx serves\n", 0o644)
         .folder("/var/log/nginx", 0o777)
         .folder("/var/lib/nginx", 0o777);
-    for library in libraries(nginx)? {
+    for library in [libraries(nginx)?, libraries(perl)?].concat() {
         image = image.copy(&library, &library, 0o755)?;
     }
     image.entrypoint = vec!["/usr/sbin/nginx".to_owned()];
