@@ -19,7 +19,7 @@ use portcullis_runtime::{Level, Report as Outcome};
 use tokio::sync::watch::Sender;
 
 use crate::{
-    nodes::{AgentPod, NodeFacts, Placement, Report},
+    nodes::{AgentPod, NodeFacts, Placement, Report, notice},
     observe::{observe, owner_of},
     shared::Shared,
     watch::Change,
@@ -151,9 +151,16 @@ pub(crate) fn nodes(
 ) -> impl FnMut(Change<Node>) + use<> {
     let mut listing = Listing::new(resource, synced);
     let take = |shared: &Shared, node: Node| {
+        let reference = node.object_ref(&());
         let facts = NodeFacts::of(node);
         let name = facts.name.clone();
+        let before = shared.world().nodes().standing(&name);
         shared.change(|world, now| world.node_applied(facts, now));
+        let after = shared.world().nodes().standing(&name);
+        if let Some((level, reason, message)) = notice(&name, before, after) {
+            let object = Some(reference);
+            shared.reporter.report(Outcome { level, reason, action: "Count", message, object });
+        }
         shared.nodes_changed.notify_one();
         name
     };

@@ -1,6 +1,7 @@
 //! Which nodes count, and how far each of them is: pure, from what the watches show.
 
 mod facts;
+mod notice;
 mod placement;
 mod rollout;
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     facts::{AgentPod, NodeFacts, Report},
+    notice::notice,
     placement::Placement,
     rollout::{Rollout, Wanted},
 };
@@ -240,6 +242,11 @@ impl Nodes {
     /// What is known of each Linux node, by name.
     pub(crate) fn views(&self) -> impl Iterator<Item = (&String, &View)> {
         self.views.iter()
+    }
+
+    /// Whether a node counts; none where it is not known.
+    pub(crate) fn standing(&self, name: &str) -> Option<Standing> {
+        self.views.get(name).map(|view| view.standing)
     }
 
     /// The reports that are known, with the UID of the node that each belongs to.
