@@ -37,7 +37,7 @@ pub(crate) enum Change<K> {
     Deleted(K),
 }
 
-/// Waits before the next object of a list is looked at.
+/// Waits before the next object of a list is looked at; never before an event of a watch.
 pub(crate) trait Pace {
     /// Returns when it is time.
     fn ready(&self) -> impl Future<Output = ()> + Send;
@@ -95,6 +95,7 @@ impl Watching {
     {
         let mut events = watcher(api, config).default_backoff().boxed();
         while let Some(event) = events.next().await {
+            let listed = matches!(event, Ok(watcher::Event::InitApply(_)));
             match event {
                 Ok(event) => sink(match event {
                     watcher::Event::Init => Change::ListBegins,
@@ -107,7 +108,10 @@ impl Watching {
             }
             // A page of a list is many events at once; others have work to do meanwhile.
             tokio::task::yield_now().await;
-            pace.ready().await;
+            // Only lists are that fast. Work may wait for what a watch shows, so a watch must never wait for work.
+            if listed {
+                pace.ready().await;
+            }
         }
     }
 
@@ -137,7 +141,70 @@ fn jittered(time: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use http::{Request, Response};
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::{Client, client::Body};
+    use portcullis_runtime::Process;
+    use serde_json::{Value, json};
+    use tokio::sync::{Notify, watch};
+    use tower_test::mock;
+
     use super::*;
+
+    /// Holds everything up from the first list's end on.
+    struct Stuck(watch::Receiver<bool>);
+
+    impl Pace for Stuck {
+        async fn ready(&self) {
+            if *self.0.borrow() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Regression: the watch waited until fewer profiles were due, and the profiles for what the watch would show.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_does_not_wait_for_work_to_be_done() {
+        let (service, mut server) = mock::pair::<Request<Body>, Response<Body>>();
+        let object = |name: &str| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "resourceVersion": "2"}});
+        let answers = async move {
+            let respond = |body: Value| Response::new(Body::from(body.to_string().into_bytes()));
+            let list = json!({
+                "apiVersion": "v1", "kind": "ConfigMapList",
+                "metadata": {"resourceVersion": "1"}, "items": [object("listed")],
+            });
+            let (_, answer) = server.next_request().await.expect("a list");
+            answer.send_response(respond(list));
+            let (_, answer) = server.next_request().await.expect("a watch");
+            answer.send_response(respond(json!({"type": "ADDED", "object": object("watched")})));
+            // The next watch brings nothing.
+            server.next_request().await
+        };
+        let process = Process::new("controller").unwrap();
+        let client = Client::new(service, "default");
+        let watching = Watching {
+            reporter: Reporter::new(&process, client.clone(), "pod").unwrap(),
+            metrics: Metrics::new(&process.registry).unwrap(),
+            shutdown: process.shutdown.clone(),
+        };
+        let (busy, is_busy) = watch::channel(false);
+        let seen = std::sync::Arc::new(Notify::new());
+        let shown = seen.clone();
+        let sink = move |change: Change<ConfigMap>| match change {
+            Change::ListEnds => drop(busy.send_replace(true)),
+            Change::Applied(_) => shown.notify_one(),
+            _ => {}
+        };
+        let api: Api<ConfigMap> = Api::namespaced(client, "default");
+        let config = watcher::Config::default();
+        tokio::select! {
+            () = watching.follow("configmaps", api, config, sink, Stuck(is_busy)) => {}
+            _ = async { tokio::join!(answers, std::future::pending::<()>()) } => {}
+            () = seen.notified() => return,
+            () = tokio::time::sleep(Duration::from_secs(60)) => {}
+        }
+        panic!("the watch's event was held up");
+    }
 
     #[test]
     fn jitter_stays_within_a_fifth() {

@@ -15,9 +15,11 @@ pub(crate) fn notice(node: &str, before: Option<Standing>, after: Option<Standin
             "NodeNotReady",
             format!("node {node} is not Ready: it counts for no profile until its kubelet is back"),
         )),
-        (Some(Standing::NotReady), Some(Standing::Counts | Standing::Joining)) => {
-            Some((Level::Info, "NodeBack", format!("node {node} is Ready again, and counts for every profile")))
-        }
+        (Some(Standing::NotReady), Some(Standing::Counts | Standing::Joining)) => Some((
+            Level::Info,
+            "NodeBack",
+            format!("node {node} is Ready again, and counts for every profile"),
+        )),
         _ => None,
     }
 }

@@ -17,6 +17,8 @@ use crate::{
 const CONCURRENCY: usize = 32;
 /// Steps for one profile without a pause: far more than any way through them has.
 const MAX_STEPS: usize = 32;
+/// The least time between two looks at a profile that nothing new is known of.
+const BREATH: Duration = Duration::from_millis(10);
 /// How long a profile rests that did not come to an end.
 const REST: Duration = Duration::from_secs(5);
 
@@ -49,7 +51,8 @@ async fn one(shared: &Shared, owner: Owner) {
     let wait = steps(shared, &owner).instrument(span).await;
     shared.metrics.reconcile.observe(begun.elapsed().as_secs_f64());
     if let Some(at) = wait {
-        shared.queue.wake(owner.clone(), at);
+        // Whatever a step takes for due already: what was just looked at must not stand before what nobody has looked at yet.
+        shared.queue.wake(owner.clone(), at.max(Instant::now() + BREATH));
     }
     shared.queue.done(&owner);
 }

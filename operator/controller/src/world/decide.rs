@@ -27,7 +27,8 @@ enum Resolving {
 impl World {
     /// The next step for a profile.
     pub(crate) fn step(&mut self, owner: &Owner, now: Instant, clock: Timestamp) -> Step {
-        let Some(entry) = self.profiles.get(owner) else { return Step::Wait(None) };
+        let Some(entry) = self.profiles.get_mut(owner) else { return Step::Wait(None) };
+        entry.expire(now);
         let blocked = entry.trouble.as_ref().filter(|trouble| now < trouble.retry_at);
         if let Some(trouble) = blocked.filter(|trouble| trouble.in_status) {
             return Step::Wait(Some(trouble.retry_at));

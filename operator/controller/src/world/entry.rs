@@ -252,6 +252,12 @@ impl Entry {
         self.finalizers(now).iter().any(|finalizer| finalizer == FINALIZER)
     }
 
+    /// Forgets what was written so long ago that the watch should have shown it. It may have: a response that comes late is of a
+    /// version that was overtaken and is not remembered any more.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.ahead.take_if(|ahead| now.saturating_duration_since(ahead.at) >= AHEAD);
+    }
+
     /// When to look again whether the watch has shown what was written.
     pub(crate) fn ahead_until(&self) -> Option<Instant> {
         self.ahead.as_ref().map(|ahead| ahead.at + AHEAD)

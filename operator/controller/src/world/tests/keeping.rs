@@ -249,3 +249,26 @@ fn the_summary_counts_each_profile_in_one_state() {
     assert_eq!((summary.revisions, summary.lagging), (1, 0));
     assert_eq!(Reason::LooserThanRuntimeDefault.as_str(), scene.reason(&other).split(' ').nth(1).unwrap());
 }
+
+/// Regression: what was written stayed 'not shown yet' for ever, and the profile was due again at once, for ever.
+#[test]
+fn a_response_that_comes_after_its_version_was_overtaken_is_waited_for_once() {
+    let mut scene = Scene::new();
+    let mut object = Object::new(web(), &["read"]);
+    scene.apply(&object);
+    assert_eq!(scene.settle(&web()), None);
+    object = scene.objects[&web()].clone();
+    let (late, status) = (object.metadata.clone(), object.status.clone());
+    // Others change the object meanwhile, and the watch shows all of it before the response to the status comes.
+    for _ in 0..6 {
+        object.bump_version();
+        scene.apply(&object);
+    }
+    scene.world.wrote_profile(&web(), late, status, scene.now);
+    scene.writes();
+    let due = scene.settle(&web()).expect("it looks again whether the watch has shown what was written");
+    assert!(due > scene.now);
+    scene.pass(due - scene.now);
+    assert_eq!(scene.settle(&web()), None, "it is due for ever");
+    assert_eq!(scene.writes(), [""; 0]);
+}
