@@ -8,6 +8,8 @@ mod combine;
 pub mod compare;
 pub mod compose;
 mod digest;
+pub mod docker;
+pub mod errno;
 pub mod evaluate;
 pub mod lint;
 mod model;

@@ -32,13 +32,15 @@ pub struct ParseErrors {
 }
 
 impl ParseErrors {
-    pub(super) fn one(message: String) -> Self {
+    /// One error, of the document as a whole.
+    #[must_use]
+    pub fn of_document(message: String) -> Self {
         let mut errors = Self::default();
         errors.push(&Path::Root, message);
         errors
     }
 
-    pub(super) fn push(&mut self, path: &Path<'_>, message: String) {
+    pub(crate) fn push(&mut self, path: &Path<'_>, message: String) {
         if self.errors.len() < MAX_ERRORS {
             self.errors.push(ParseError { path: path.to_string(), message });
         } else {
@@ -46,8 +48,23 @@ impl ParseErrors {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.errors.is_empty()
+    }
+
+    /// Adds another reading's.
+    pub(crate) fn append(&mut self, more: Self) {
+        let room = MAX_ERRORS.saturating_sub(self.errors.len());
+        self.omitted += more.omitted + more.errors.len().saturating_sub(room);
+        self.errors.extend(more.errors.into_iter().take(room));
+    }
+
+    /// The same errors in other places.
+    pub(crate) fn map_paths(mut self, map: impl Fn(String) -> String) -> Self {
+        for error in &mut self.errors {
+            error.path = map(std::mem::take(&mut error.path));
+        }
+        self
     }
 
     /// The errors, at most 20.
@@ -75,7 +92,7 @@ impl ParseErrors {
 
 /// A place in a document, written out only where something is wrong there.
 #[derive(Clone, Copy)]
-pub(super) enum Path<'p> {
+pub(crate) enum Path<'p> {
     /// The document itself.
     Root,
     /// A field of an object.
@@ -96,7 +113,7 @@ impl fmt::Display for Path<'_> {
 }
 
 /// As much of a word of the document as a message shows: it may be as long as the document.
-pub(super) fn shown(word: &str) -> String {
+pub(crate) fn shown(word: &str) -> String {
     word.chars().take(60).collect()
 }
 

@@ -9,8 +9,9 @@ mod json;
 mod keys;
 mod read;
 
-pub(crate) use error::join;
 pub use error::{ParseError, ParseErrors};
+pub(crate) use error::{Path, join, shown};
+pub(crate) use read::nearest;
 
 use crate::Profile;
 
@@ -38,7 +39,7 @@ impl Profile {
     /// Everything that is wrong with it, as far as one reading can tell.
     pub fn parse(document: &[u8]) -> Result<Self, ParseErrors> {
         if document.len() > MAX_DOCUMENT_BYTES {
-            return Err(ParseErrors::one(format!(
+            return Err(ParseErrors::of_document(format!(
                 "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (256 KiB) that a \
                      profile may have: name fewer calls, or leave out white space",
                 document.len()

@@ -20,7 +20,7 @@ pub(super) fn profile(value: &Value, dialect: Dialect, errors: ParseErrors) -> R
 }
 
 /// The candidate nearest to a word, where one is near: two edits at most, or the same but for case.
-pub(super) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
+pub(crate) fn nearest<'c>(word: &str, candidates: &[&'c str]) -> Option<&'c str> {
     if word.len() > 60 {
         return None;
     }
