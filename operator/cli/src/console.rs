@@ -8,6 +8,9 @@ use anstyle::{AnsiColor, Style};
 /// The colour of errors.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 
+/// The colour of what to know besides.
+const NOTE: Style = AnsiColor::Cyan.on_default().bold();
+
 /// Standard output and standard error; styles are written always and taken out where they are not wanted.
 ///
 /// That is where the stream is no terminal, and where `NO_COLOR` is set (<https://no-color.org>).
@@ -38,6 +41,12 @@ impl Console {
         let _ = self.out.flush();
         let _ = writeln!(self.errors, "{ERROR}error:{ERROR:#} {error:#}");
     }
+}
+
+/// Says on standard error what to know about the answer: what was assumed, what was passed over.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to be told where standard error is closed.
+    let _ = writeln!(stderr(), "{NOTE}note:{NOTE:#} {text}");
 }
 
 /// Whether an error means that a pipe's reader has gone.

@@ -6,7 +6,10 @@
 mod cli;
 mod commands;
 mod console;
+#[allow(dead_code, unused_imports, reason = "the commands that use all of it come one by one")]
 mod input;
+#[allow(dead_code, reason = "the commands that use all of it come one by one")]
+mod platform;
 mod verdict;
 
 use std::{ffi::OsString, process::ExitCode};

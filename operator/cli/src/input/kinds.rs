@@ -1,0 +1,267 @@
+//! What a document is, and the profile in it.
+
+use std::sync::Arc;
+
+use portcullis_api::{GROUP, ProfileKind};
+use portcullis_profile::{
+    Dialect, ParseErrors, Profile,
+    docker::{self, Context, Resolved},
+};
+use serde_json::Value;
+
+use super::{
+    File, Loaded,
+    problem::{Problem, Unreadable},
+    spo,
+    tree::{Content, Document, Node, Position},
+};
+use crate::platform;
+
+/// What a profile was in its file.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Format {
+    /// An OCI document.
+    Oci,
+    /// Docker's and Podman's format.
+    Docker,
+    /// A custom resource of this project.
+    Portcullis {
+        /// Its kind.
+        kind: ProfileKind,
+    },
+    /// A SeccompProfile of the Security Profiles Operator.
+    SecurityProfilesOperator {
+        /// `spec.baseProfileName`.
+        base: Option<String>,
+    },
+}
+
+/// Where a profile stands in its file.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    /// The file, for people.
+    pub(crate) file: String,
+    /// What it was.
+    pub(crate) format: Format,
+    /// The object's namespace.
+    pub(crate) namespace: Option<String>,
+    /// The object's name.
+    pub(crate) object: Option<String>,
+    /// The part of the file that is the OCI document, as a path: `spec.profile`.
+    prefix: String,
+    root: Arc<Node>,
+    /// For each rule of the profile its index in the file, where they differ.
+    origins: Option<Vec<usize>>,
+}
+
+impl Source {
+    /// A path in the profile as a path in the file's document.
+    pub(crate) fn path(&self, path: &str) -> String {
+        let path = self.original(path);
+        match (self.prefix.as_str(), path.as_str()) {
+            ("", _) => path,
+            (prefix, "") => prefix.to_owned(),
+            (prefix, path) => format!("{prefix}.{path}"),
+        }
+    }
+
+    /// Where a path in the profile is.
+    pub(crate) fn position(&self, path: &str) -> Position {
+        self.root.locate(&self.path(path))
+    }
+
+    /// Rules that don't apply are counted in the file, and a rule of one name may have `name`.
+    fn original(&self, path: &str) -> String {
+        let rule = || {
+            let (index, rest) = path.strip_prefix("syscalls[")?.split_once(']')?;
+            let index: usize = index.parse().ok()?;
+            let index = self.origins.as_ref().map_or(Some(index), |origins| origins.get(index).copied())?;
+            let within = match self.prefix.as_str() {
+                "" => format!("syscalls[{index}].name"),
+                prefix => format!("{prefix}.syscalls[{index}].name"),
+            };
+            let singular = self.format == Format::Docker && self.root.locate(&within) != self.parent(&within);
+            match rest.strip_prefix(".names") {
+                Some(rest) if singular => {
+                    Some(format!("syscalls[{index}].name{}", rest.strip_prefix("[0]").unwrap_or(rest)))
+                }
+                _ => Some(format!("syscalls[{index}]{rest}")),
+            }
+        };
+        rule().unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Where the object that a path's last step is in begins.
+    fn parent(&self, path: &str) -> Position {
+        self.root.locate(path.rsplit_once('.').map_or("", |(parent, _)| parent))
+    }
+}
+
+/// Adds the profiles in a document to its file.
+pub(super) fn sort(document: Document, container: &Context, file: &mut File) {
+    let Document { root, problems } = document;
+    let root = Arc::new(root);
+    if root.is_null() {
+        return;
+    }
+    let before = file.profiles.len();
+    let items = match &root.content {
+        Content::Map(_) => items(&root),
+        _ => {
+            let problem = Problem::at(root.at, "is no object: a profile is one, in JSON or YAML");
+            file.profiles.push(Err(Unreadable::new(&file.name, problem)));
+            return;
+        }
+    };
+    for (prefix, item) in items {
+        object(&root, item, &prefix, container, file);
+    }
+    // An object of another kind may have them as it likes.
+    if file.profiles.len() > before && !problems.is_empty() {
+        let file_name = file.name.clone();
+        file.profiles.truncate(before);
+        let omitted = problems.len().saturating_sub(20);
+        let problems = problems.into_iter().take(20).collect();
+        file.profiles.push(Err(Unreadable { file: file_name, problems, omitted }));
+    }
+}
+
+/// The objects in a document: itself, or the items of a list that kubectl wrote.
+fn items(root: &Node) -> Vec<(String, &Node)> {
+    let is_list =
+        root.text("apiVersion").is_some() && root.text("kind").is_some_and(|kind| kind.ends_with("List"));
+    match root.get("items").map(|items| &items.content) {
+        Some(Content::List(items)) if is_list => {
+            items.iter().enumerate().map(|(index, item)| (format!("items[{index}]"), item)).collect()
+        }
+        _ => vec![(String::new(), root)],
+    }
+}
+
+/// Reads one object.
+fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file: &mut File) {
+    let (version, kind) = (item.text("apiVersion"), item.text("kind"));
+    let metadata = |key| item.get("metadata").and_then(|metadata| metadata.text(key)).map(str::to_owned);
+    let source = |format, within: &str| Source {
+        file: file.name.clone(),
+        format,
+        namespace: metadata("namespace"),
+        object: metadata("name"),
+        prefix: [prefix, within].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("."),
+        root: Arc::clone(root),
+        origins: None,
+    };
+    let read = match (version, kind) {
+        (Some(version), Some(kind)) => {
+            let group = version.split_once('/').map_or("", |(group, _)| group);
+            let own = [ProfileKind::SeccompProfile, ProfileKind::ClusterSeccompProfile]
+                .into_iter()
+                .find(|one| group == GROUP && one.as_str() == kind);
+            match own {
+                Some(kind) => match only_bases(item) {
+                    Some(bases) => {
+                        let object = shown(&metadata("name"));
+                        let note = format!("{kind} {object}: has no profile of its own, only bases: {bases}");
+                        return file.notes.push(format!("{}: {note}", file.name));
+                    }
+                    None => portcullis(item, source(Format::Portcullis { kind }, "spec.profile")),
+                },
+                None if group == spo::GROUP && kind == spo::KIND => {
+                    spo::read(item, version, source(Format::SecurityProfilesOperator { base: None }, "spec"))
+                }
+                None => {
+                    file.passed_over += 1;
+                    return;
+                }
+            }
+        }
+        // A runtime's own specification of a container.
+        _ if item.text("ociVersion").is_some() => {
+            match item.get("linux").and_then(|linux| linux.get("seccomp")) {
+                Some(seccomp) => oci(&seccomp.to_value(), source(Format::Oci, "linux.seccomp")),
+                None => {
+                    let note = format!(
+                        "{}: the container of this runtime specification has no seccomp profile",
+                        file.name
+                    );
+                    return file.notes.push(note);
+                }
+            }
+        }
+        _ => {
+            let value = item.to_value();
+            match docker::is_docker(&value) {
+                true => resolved(&value, container, source(Format::Docker, "")),
+                false => oci(&value, source(Format::Oci, "")),
+            }
+        }
+    };
+    file.profiles.push(read);
+}
+
+/// A profile, or what is wrong with it.
+pub(super) type Read = Result<Loaded, Unreadable>;
+
+fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
+    let kind = match &source.format {
+        Format::Portcullis { kind } => kind.as_str(),
+        _ => "SeccompProfile",
+    };
+    let object = [source.namespace.as_deref(), source.object.as_deref()];
+    let object: Vec<&str> = object.into_iter().flatten().collect();
+    let which = match object[..] {
+        [] => format!("line {}", source.position("").line),
+        _ => format!("{kind} {}", object.join("/")),
+    };
+    Loaded { name: format!("{} ({which})", source.file), profile, source, notes }
+}
+
+/// What was read, or what is wrong with it in its places.
+pub(super) fn finished(read: Result<Profile, ParseErrors>, source: Source, notes: Vec<String>) -> Read {
+    match read {
+        Ok(profile) => Ok(loaded(profile, source, notes)),
+        Err(errors) => Err(Unreadable::of_profile(&errors, &source)),
+    }
+}
+
+fn oci(value: &Value, source: Source) -> Read {
+    finished(Profile::from_value(value, Dialect::Oci), source, Vec::new())
+}
+
+fn resolved(value: &Value, container: &Context, mut source: Source) -> Read {
+    let mut note = format!("Docker's format, read for {}", platform::describe(container));
+    let read = docker::resolve(value, container).map(|Resolved { profile, origins, left_out }| {
+        if !left_out.is_empty() {
+            let rules = if left_out.len() == 1 { "rule doesn't" } else { "rules don't" };
+            note += &format!("; {} {rules} apply there", left_out.len());
+        }
+        // Where it can't be resolved, paths are the file's own.
+        source.origins = Some(origins);
+        profile
+    });
+    finished(read, source, vec![note])
+}
+
+/// The bases of an object of this project that has no document.
+fn only_bases(item: &Node) -> Option<String> {
+    let has_document = item.get("spec").is_some_and(|spec| spec.get("profile").is_some());
+    bases(item).filter(|_| !has_document)
+}
+
+/// The names of an object's bases, where it has any.
+fn bases(item: &Node) -> Option<String> {
+    let Content::List(bases) = &item.get("spec")?.get("bases")?.content else { return None };
+    let names: Vec<String> = bases.iter().map(|base| shown(&base.text("name").map(str::to_owned))).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn portcullis(item: &Node, source: Source) -> Read {
+    let document = item.get("spec").and_then(|spec| spec.get("profile")).map_or(Value::Null, Node::to_value);
+    let notes = bases(item).map(|bases| format!("what its bases allow besides is not in the file: {bases}"));
+    let read = Profile::from_value(&document, Dialect::CustomResource);
+    finished(read, source, notes.into_iter().collect())
+}
+
+fn shown(name: &Option<String>) -> String {
+    name.as_deref().unwrap_or("without a name").chars().take(60).collect()
+}

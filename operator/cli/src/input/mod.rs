@@ -1,0 +1,143 @@
+//! Profiles out of files: one reader for every format that a person may have.
+//!
+//! OCI JSON; Docker's and Podman's JSON; this project's custom resources and those of the Security Profiles Operator as
+//! YAML or JSON, several in a file and in lists; an OCI runtime's `config.json`. A format is recognised by its own keys.
+
+mod bytes;
+mod json;
+mod kinds;
+mod problem;
+mod spo;
+mod tree;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use anyhow::Result;
+use portcullis_profile::{Profile, docker::Context};
+
+pub(crate) use kinds::{Format, Source};
+pub(crate) use problem::{Problem, Unreadable};
+pub(crate) use tree::Position;
+
+use crate::{console, platform};
+
+/// A profile, and what to call it.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// For people: the file, and where there are several profiles in it which one.
+    pub(crate) name: String,
+    /// The profile.
+    pub(crate) profile: Profile,
+    /// Where it stands and what it was.
+    pub(crate) source: Source,
+    /// What the reader should know about what was read: what was assumed, what is not in it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// The file's name, for people.
+    pub(crate) name: String,
+    /// Its profiles in their order, the unreadable ones too.
+    pub(crate) profiles: Vec<Result<Loaded, Unreadable>>,
+    /// How many objects of other kinds it has.
+    pub(crate) passed_over: usize,
+    /// What to know about objects that are profiles and have nothing to read.
+    pub(crate) notes: Vec<String>,
+}
+
+impl File {
+    /// Everything that there is to know about what was read, each with the profile's name.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = String> {
+        let of_profiles = self
+            .profiles
+            .iter()
+            .flatten()
+            .flat_map(|loaded| loaded.notes.iter().map(|note| format!("{}: {note}", loaded.name)));
+        let passed_over = (self.passed_over > 0).then(|| {
+            let objects = if self.passed_over == 1 { "object" } else { "objects" };
+            format!("{}: passed over {} {objects} of other kinds", self.name, self.passed_over)
+        });
+        of_profiles.chain(self.notes.iter().cloned()).chain(passed_over)
+    }
+}
+
+/// Everything in a file, or in standard input where the path is `-`. Docker's format is resolved for a container and node.
+///
+/// # Errors
+/// Where the file can't be read at all, or isn't text.
+pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable> {
+    let name = bytes::name(path);
+    let text = bytes::read(path).map_err(|problem| match problem {
+        bytes::Failure::Io(problem) => {
+            Unreadable::new(&format!("can't read {name}"), Problem::of_file(problem))
+        }
+        bytes::Failure::Text(problem) => Unreadable::new(&name, problem),
+    })?;
+    let (documents, broken) = if json::is_json(&text) {
+        match json::read(&text) {
+            Ok(document) => (vec![document], None),
+            Err(problem) => (Vec::new(), Some(problem)),
+        }
+    } else {
+        yaml::read(&text)
+    };
+    let mut file = File { name, profiles: Vec::new(), passed_over: 0, notes: Vec::new() };
+    for document in documents {
+        kinds::sort(document, container, &mut file);
+    }
+    file.profiles.extend(broken.map(|problem| Err(Unreadable::new(&file.name, problem))));
+    if let [Ok(only)] = &mut file.profiles[..] {
+        only.name.clone_from(&file.name);
+    }
+    Ok(file)
+}
+
+/// Every profile of a file, or of standard input where the path is `-`. What was assumed is said on standard error.
+///
+/// # Errors
+/// Where the file or any profile in it can't be read, or none is in it.
+pub(crate) fn profiles(path: &Path) -> Result<Vec<Loaded>> {
+    profiles_for(path, &platform::usual_container(platform::host_arch()))
+}
+
+/// [`profiles`], with Docker's format resolved for a container and node.
+pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loaded>> {
+    let file = read(path, container)?;
+    for note in file.notes() {
+        console::note(&note);
+    }
+    let File { name, profiles, passed_over, .. } = file;
+    let loaded = profiles.into_iter().collect::<Result<Vec<_>, _>>()?;
+    if loaded.is_empty() {
+        let what = if passed_over == 0 { "it holds nothing" } else { "nothing in it is one" };
+        anyhow::bail!("{name}: there is no seccomp profile to read: {what}");
+    }
+    Ok(loaded)
+}
+
+/// The one profile of a file, or of standard input where the path is `-`.
+///
+/// # Errors
+/// Where the file or a profile in it can't be read, or there isn't exactly one.
+pub(crate) fn profile(path: &Path) -> Result<Loaded> {
+    profile_for(path, &platform::usual_container(platform::host_arch()))
+}
+
+/// [`profile`], with Docker's format resolved for a container and node.
+pub(crate) fn profile_for(path: &Path, container: &Context) -> Result<Loaded> {
+    let mut all = profiles_for(path, container)?;
+    match all.pop() {
+        Some(only) if all.is_empty() => Ok(only),
+        _ => anyhow::bail!(
+            "{}: there are {} profiles in it, and this needs one: give each its own file",
+            bytes::name(path),
+            all.len() + 1
+        ),
+    }
+}

@@ -1,0 +1,113 @@
+//! Architectures, capabilities and kernels, as people name them on the command line.
+
+use portcullis_profile::{
+    Arch,
+    docker::{self, CAPABILITIES, Context, DEFAULT_CAPABILITIES, Kernel},
+};
+
+/// The kernel that is assumed where none is stated: a longterm release that no node of a supported Kubernetes is
+/// expected to be older than. The conditions in Docker's and Podman's own profiles ask for 4.8.
+pub(crate) const ASSUMED_KERNEL: Kernel = Kernel { version: 5, patch_level: 10 };
+
+/// The architecture of this machine; x86-64 where seccomp profiles have no name for it.
+pub(crate) fn host_arch() -> Arch {
+    match std::env::consts::ARCH {
+        "aarch64" => Arch::Aarch64,
+        "arm" => Arch::Arm,
+        "loongarch64" => Arch::Loongarch64,
+        "powerpc64" if cfg!(target_endian = "little") => Arch::Ppc64le,
+        "powerpc64" => Arch::Ppc64,
+        "riscv64" => Arch::Riscv64,
+        "s390x" => Arch::S390x,
+        "x86" => Arch::X86,
+        _ => Arch::X86_64,
+    }
+}
+
+/// An architecture by the name that profiles, Kubernetes, libseccomp or uname(1) use.
+pub(crate) fn parse_arch(text: &str) -> Result<Arch, String> {
+    let uname = match text {
+        "x86_64" => Some(Arch::X86_64),
+        "aarch64" => Some(Arch::Aarch64),
+        "i386" | "i686" | "386" => Some(Arch::X86),
+        "armv7l" => Some(Arch::Arm),
+        _ => None,
+    };
+    uname
+        .or_else(|| docker::arch_of(text))
+        .or_else(|| Arch::ALL.iter().copied().find(|arch| arch.as_str().eq_ignore_ascii_case(text)))
+        .ok_or_else(|| "no architecture: write for example amd64, arm64 or SCMP_ARCH_S390X".to_owned())
+}
+
+/// A capability, with or without `CAP_`, in either case.
+pub(crate) fn parse_capability(text: &str) -> Result<String, String> {
+    let upper = text.to_ascii_uppercase();
+    let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    if CAPABILITIES.contains(&name.as_str()) {
+        Ok(name)
+    } else {
+        Err("no capability: write for example CAP_NET_ADMIN or SYS_ADMIN".to_owned())
+    }
+}
+
+/// A container without added capabilities, on a node of an architecture.
+pub(crate) fn usual_container(arch: Arch) -> Context {
+    Context::default_capabilities(arch, ASSUMED_KERNEL)
+}
+
+/// A container and node in words.
+pub(crate) fn describe(context: &Context) -> String {
+    let usual = DEFAULT_CAPABILITIES;
+    let added: Vec<&str> =
+        context.capabilities.iter().map(String::as_str).filter(|cap| !usual.contains(cap)).collect();
+    let dropped: Vec<&str> =
+        usual.iter().copied().filter(|cap| !context.capabilities.contains(*cap)).collect();
+    let mut capabilities = match dropped.len() {
+        0 => format!("the {} default capabilities", usual.len()),
+        count if count == usual.len() => "no default capabilities".to_owned(),
+        _ => format!("the default capabilities without {}", dropped.join(", ")),
+    };
+    if !added.is_empty() {
+        capabilities += &format!(" and {}", added.join(", "));
+    }
+    format!("{capabilities}, on {}, Linux {}", docker::arch_name(context.arch), context.kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn architectures_have_many_names() {
+        for (name, arch) in [
+            ("amd64", Arch::X86_64),
+            ("x86_64", Arch::X86_64),
+            ("SCMP_ARCH_X86_64", Arch::X86_64),
+            ("arm64", Arch::Aarch64),
+            ("aarch64", Arch::Aarch64),
+            ("scmp_arch_arm", Arch::Arm),
+        ] {
+            assert_eq!(parse_arch(name), Ok(arch), "{name}");
+        }
+        assert!(parse_arch("vax").is_err());
+    }
+
+    #[test]
+    fn capabilities_are_named_with_or_without_their_prefix() {
+        assert_eq!(parse_capability("sys_admin"), Ok("CAP_SYS_ADMIN".to_owned()));
+        assert_eq!(parse_capability("CAP_BPF"), Ok("CAP_BPF".to_owned()));
+        assert!(parse_capability("ALL").is_err());
+    }
+
+    #[test]
+    fn a_container_is_described_by_what_is_unusual_in_it() {
+        let mut context = usual_container(Arch::X86_64);
+        assert_eq!(describe(&context), "the 14 default capabilities, on amd64, Linux 5.10");
+        context.capabilities.remove("CAP_NET_RAW");
+        context.capabilities.insert("CAP_BPF".to_owned());
+        assert_eq!(
+            describe(&context),
+            "the default capabilities without CAP_NET_RAW and CAP_BPF, on amd64, Linux 5.10"
+        );
+    }
+}
