@@ -12,6 +12,8 @@ pub(crate) enum Verdict {
     Yes,
     /// There are findings, or differences: 1.
     No,
+    /// There is an answer as far as it goes, and why it isn't whole was said: 2.
+    Incomplete,
 }
 
 impl From<Verdict> for ExitCode {
@@ -19,6 +21,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Yes => Self::SUCCESS,
             Verdict::No => Self::FAILURE,
+            Verdict::Incomplete => Self::from(ERROR),
         }
     }
 }

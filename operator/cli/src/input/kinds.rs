@@ -70,6 +70,20 @@ impl Source {
         self.root.locate(&self.path(path))
     }
 
+    /// A message about the profile, with the file's own indexes of rules.
+    pub(crate) fn message(&self, message: &str) -> String {
+        let mut parts = message.split("syscalls[");
+        let mut text = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (index, rest) =
+                part.split_at(part.find(|one: char| !one.is_ascii_digit()).unwrap_or(part.len()));
+            let place = self.original(&format!("syscalls[{index}]"));
+            text += place.strip_suffix(']').unwrap_or(&place);
+            text += rest;
+        }
+        text
+    }
+
     /// Rules that don't apply are counted in the file, and a rule of one name may have `name`.
     fn original(&self, path: &str) -> String {
         let rule = || {

@@ -1,0 +1,149 @@
+//! `lint`: what is wrong with profiles.
+
+mod json;
+mod sarif;
+mod text;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use portcullis_profile::{
+    Arch,
+    lint::{Finding, LintContext, Severity, lint},
+};
+
+use crate::{
+    console::{self, Console},
+    input::{self, Loaded, Position, Unreadable},
+    platform,
+    verdict::Verdict,
+};
+
+/// Which files, and what they are for.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exits with 0 without findings of severity Error (with --strict: without Errors and Warnings), with 1 otherwise, with 2 where a
+file can't be read. The other files are linted all the same. Every code is explained in docs/lint.md.
+
+Examples:
+  kubectl seccomp lint profile.json
+  kubectl seccomp lint --strict deploy/*.yaml
+  kubectl seccomp lint --arch amd64,arm64 --runc-version 1.1 profile.json
+  kubectl seccomp lint -o sarif profiles/*.json > seccomp.sarif
+  kubectl get seccompprofiles -A -o yaml | kubectl seccomp lint -")]
+pub(crate) struct Arguments {
+    /// Files with profiles in any format; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// How to write what is found.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Let warnings count as errors do.
+    #[arg(long)]
+    strict: bool,
+    /// The architectures of the nodes, for example amd64,arm64. Docker's format is read for the first one.
+    #[arg(long, value_name = "ARCH", value_delimiter = ',', value_parser = platform::parse_arch)]
+    arch: Vec<Arch>,
+    /// The oldest runc on the nodes, for example 1.2.
+    #[arg(long, value_name = "VERSION", value_parser = runc_version)]
+    runc_version: Option<(u32, u32)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// SARIF 2.1.0, as code scanning services take it.
+    Sarif,
+}
+
+fn runc_version(text: &str) -> Result<(u32, u32), String> {
+    let mut numbers = text.trim_start_matches('v').splitn(3, '.').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err("no version: write for example 1.2".to_owned()),
+    }
+}
+
+/// A finding and where it is.
+struct Placed<'a> {
+    loaded: &'a Loaded,
+    finding: Finding,
+    /// The finding's path in the file's document.
+    path: String,
+    /// What is wrong, with the file's own indexes.
+    message: String,
+    position: Position,
+}
+
+/// Everything that was found.
+struct Report<'a> {
+    findings: Vec<Placed<'a>>,
+    unreadable: Vec<&'a Unreadable>,
+    profiles: usize,
+}
+
+impl Report<'_> {
+    fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|placed| placed.finding.severity == severity).count()
+    }
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    let Arguments { files, output, strict, arch, runc_version } = arguments;
+    let context =
+        LintContext { node_architectures: arch.iter().copied().collect(), oldest_runc: *runc_version };
+    let container = platform::usual_container(arch.first().copied().unwrap_or_else(platform::host_arch));
+    let files: Vec<_> = files.iter().map(|path| input::read(path, &container)).collect();
+    let mut report = Report { findings: Vec::new(), unreadable: Vec::new(), profiles: 0 };
+    for file in &files {
+        match file {
+            Err(unreadable) => report.unreadable.push(unreadable),
+            Ok(file) => {
+                file.notes().for_each(|note| console::note(&note));
+                for profile in &file.profiles {
+                    match profile {
+                        Err(unreadable) => report.unreadable.push(unreadable),
+                        Ok(loaded) => {
+                            report.profiles += 1;
+                            let findings = lint(&loaded.profile, &context);
+                            report
+                                .findings
+                                .extend(findings.into_iter().map(|finding| place(loaded, finding)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    match output {
+        Output::Text => text::write(&report, console.out())?,
+        Output::Json => json::write(&report, console.out())?,
+        Output::Sarif => sarif::write(&report, console.out())?,
+    }
+    for unreadable in &report.unreadable {
+        console.error(&anyhow::Error::msg(unreadable.to_string()));
+    }
+    let worst = if *strict { Severity::Warning } else { Severity::Error };
+    Ok(if !report.unreadable.is_empty() {
+        Verdict::Incomplete
+    } else if report.findings.iter().any(|placed| placed.finding.severity >= worst) {
+        Verdict::No
+    } else {
+        Verdict::Yes
+    })
+}
+
+fn place(loaded: &Loaded, finding: Finding) -> Placed<'_> {
+    let source = &loaded.source;
+    Placed {
+        path: source.path(&finding.path),
+        message: source.message(&finding.message),
+        position: source.position(&finding.path),
+        loaded,
+        finding,
+    }
+}
