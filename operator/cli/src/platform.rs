@@ -1,9 +1,29 @@
 //! Architectures, capabilities and kernels, as people name them on the command line.
 
+use clap::ValueEnum;
 use portcullis_profile::{
     Arch,
     docker::{self, CAPABILITIES, Context, DEFAULT_CAPABILITIES, Kernel},
+    evaluate::Runtime,
 };
+
+/// A container runtime on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuntimeName {
+    /// runc, 1.3 and later.
+    Runc,
+    /// crun.
+    Crun,
+}
+
+impl From<RuntimeName> for Runtime {
+    fn from(name: RuntimeName) -> Self {
+        match name {
+            RuntimeName::Runc => Self::Runc,
+            RuntimeName::Crun => Self::Crun,
+        }
+    }
+}
 
 /// The kernel that is assumed where none is stated: a longterm release that no node of a supported Kubernetes is
 /// expected to be older than. The conditions in Docker's and Podman's own profiles ask for 4.8.

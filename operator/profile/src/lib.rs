@@ -3,6 +3,7 @@
 //! This crate has no I/O, no async and knows nothing of Kubernetes.
 #![forbid(unsafe_code)]
 
+mod arguments;
 pub mod audit;
 mod combine;
 pub mod compare;
@@ -11,6 +12,7 @@ mod digest;
 pub mod docker;
 pub mod errno;
 pub mod evaluate;
+pub mod explain;
 pub mod lint;
 mod model;
 mod parse;

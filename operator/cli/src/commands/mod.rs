@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod explain;
 mod lint;
 
 use anyhow::Result;
@@ -12,12 +13,15 @@ use crate::{console::Console, verdict::Verdict};
 pub(crate) enum Command {
     /// Say what is wrong with profiles.
     Lint(lint::Arguments),
+    /// Say what a profile lets a container do.
+    Explain(explain::Arguments),
 }
 
 impl Command {
     pub(crate) fn run(self, console: &mut Console) -> Result<Verdict> {
         match self {
             Self::Lint(arguments) => lint::run(&arguments, console),
+            Self::Explain(arguments) => explain::run(&arguments, console),
         }
     }
 }

@@ -37,6 +37,8 @@ pub enum Relation {
     /// Any action is less strict ([`Outcome::strictness`]), so that `LOG` is stricter than `ALLOW` and `KILL` than `ERRNO`. This is
     /// for showing differences.
     Strictness,
+    /// Any other outcome, an errno among them. This is whether two profiles are the same, not which is looser.
+    Outcome,
 }
 
 impl Relation {
@@ -46,6 +48,7 @@ impl Relation {
         match self {
             Self::Passage => one.passage() > other.passage(),
             Self::Strictness => one.strictness() < other.strictness(),
+            Self::Outcome => one != other,
         }
     }
 }
@@ -65,6 +68,8 @@ pub struct Difference {
     pub theirs: Outcome,
     /// For which arguments, in words: `arg0 == 40`.
     pub condition: String,
+    /// The same with the names of well-known arguments and values: `domain is AF_VSOCK`.
+    pub in_words: String,
     /// Arguments that prove it; `None` where the search was too hard.
     pub arguments: Option<[u64; ARGUMENTS]>,
     /// Whether both filters are sure to do so. Otherwise one of them may: see
@@ -244,6 +249,9 @@ pub(crate) fn meet(cases: &[&Case<'_>], arch: Arch, budget: &mut Budget) -> Answ
     find(&within, &outside, width(arch), budget)
 }
 
+/// A condition whose search was given up.
+const TOO_HARD: &str = "arguments that are too hard to find";
+
 struct Comparison {
     relation: Relation,
     budget: Budget,
@@ -257,22 +265,27 @@ impl Comparison {
         for mine in a.cases() {
             for theirs in theirs.iter().filter(|theirs| self.relation.is_looser(mine.outcome, theirs.outcome))
             {
-                let (condition, arguments, certain) = match meet(&[&mine, theirs], arch, &mut self.budget) {
-                    Answer::Nothing => continue,
-                    Answer::TooHard => ("arguments that are too hard to find".to_owned(), None, false),
-                    Answer::Found(region) => {
-                        let certain = [a, b].iter().all(|side| !side.decide(&region.witness).is_contested());
-                        (region.to_string(), Some(region.witness), certain)
-                    }
-                };
-                let number = if arch == Arch::X32 { number | X32_BIT } else { number };
+                let listed = if arch == Arch::X32 { number | X32_BIT } else { number };
+                let name = syscalls::name(arch, listed);
+                let (condition, in_words, arguments, certain) =
+                    match meet(&[&mine, theirs], arch, &mut self.budget) {
+                        Answer::Nothing => continue,
+                        Answer::TooHard => (TOO_HARD.to_owned(), TOO_HARD.to_owned(), None, false),
+                        Answer::Found(region) => {
+                            let certain =
+                                [a, b].iter().all(|side| !side.decide(&region.witness).is_contested());
+                            let words = region.in_words(arch, name.unwrap_or_default());
+                            (region.to_string(), words, Some(region.witness), certain)
+                        }
+                    };
                 let difference = Difference {
                     arch,
-                    number,
-                    name: syscalls::name(arch, number),
+                    number: listed,
+                    name,
                     mine: mine.outcome,
                     theirs: theirs.outcome,
                     condition,
+                    in_words,
                     arguments,
                     certain,
                 };

@@ -3,7 +3,10 @@
 use std::fmt;
 
 use super::solve::{Answer, Budget, value};
-use crate::evaluate::{ARGUMENTS, Condition, Test, Width};
+use crate::{
+    Arch, arguments,
+    evaluate::{ARGUMENTS, Condition, Test, Width},
+};
 
 /// The argument vectors that pass all tests, and one of them.
 #[derive(Clone, Debug)]
@@ -60,6 +63,22 @@ fn exclude(region: Region, outside: &[&[Condition]], width: Width, budget: &mut 
         kept.tests[condition.index].push(condition.test);
     }
     Answer::Nothing
+}
+
+impl Region {
+    /// The tests with the names of well-known arguments and values.
+    pub(crate) fn in_words(&self, arch: Arch, call: &str) -> String {
+        let mut tests: Vec<String> = Vec::new();
+        for (index, one) in self.tests.iter().enumerate() {
+            for test in one {
+                let text = arguments::test(arch, call, index, *test);
+                if !tests.contains(&text) {
+                    tests.push(text);
+                }
+            }
+        }
+        if tests.is_empty() { "any arguments".to_owned() } else { tests.join(" and ") }
+    }
 }
 
 /// For people: `arg0 == 40 and arg1 & 3 != 0`; `any arguments` where no test is left.

@@ -108,7 +108,7 @@ impl fmt::Display for Test {
 }
 
 /// Small numbers in decimal, others in hexadecimal.
-struct Number(u64);
+pub(crate) struct Number(pub(crate) u64);
 
 impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

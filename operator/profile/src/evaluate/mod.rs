@@ -18,7 +18,7 @@ pub use outcome::{Outcome, Passage};
 pub use refusal::Refusal;
 
 pub(crate) use arch::{X32_BIT, is_big_endian, width};
-pub(crate) use condition::{Test, Width};
+pub(crate) use condition::{Number, Test, Width};
 pub(crate) use refusal::check_everywhere;
 pub(crate) use row::{ARGUMENTS, Condition, Entry, Group, Row, alternatives};
 pub(crate) use table::Table;

@@ -1,0 +1,87 @@
+//! `explain`: what a profile lets a container do, on one screen.
+
+mod document;
+mod markdown;
+mod text;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueEnum};
+use portcullis_profile::{Arch, evaluate::Runtime, explain::explain};
+
+use crate::{
+    console::Console,
+    input,
+    platform::{self, RuntimeName},
+    verdict::Verdict,
+};
+use document::Document;
+
+/// Which file, and whose nodes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The runtime default is that of the containerd named in the output; of architectures without one here nothing is compared.
+
+Examples:
+  kubectl seccomp explain profile.json
+  kubectl seccomp explain --arch arm64 profile.json
+  kubectl seccomp explain -o markdown profile.json >> $GITHUB_STEP_SUMMARY
+  kubectl get seccompprofile web -o yaml | kubectl seccomp explain -")]
+pub(crate) struct Arguments {
+    /// A file with profiles in any format; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// The nodes' architecture, for example arm64; this machine's where it is not set.
+    #[arg(long, value_parser = platform::parse_arch)]
+    arch: Option<Arch>,
+    /// The container runtime whose way with profiles counts.
+    #[arg(long, value_enum, default_value_t = RuntimeName::Runc)]
+    runtime: RuntimeName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people, on one screen.
+    Text,
+    /// A list of one JSON object for each profile.
+    Json,
+    /// For a pull request.
+    Markdown,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    let Arguments { file, output, arch, runtime } = arguments;
+    let arch = arch.unwrap_or_else(platform::host_arch);
+    let loaded = input::profiles_for(file, &platform::usual_container(arch))?;
+    let mut documents = Vec::new();
+    for one in &loaded {
+        let explanation =
+            explain(&one.profile, Runtime::from(*runtime), arch).with_context(|| one.name.clone())?;
+        documents.push(Document::new(&one.name, explanation));
+    }
+    let out = console.out();
+    match output {
+        Output::Json => {
+            serde_json::to_writer_pretty(&mut *out, &documents)?;
+            writeln!(out)?;
+        }
+        Output::Text => {
+            for (number, document) in documents.iter().enumerate() {
+                if number > 0 {
+                    writeln!(out)?;
+                }
+                text::write(document, out)?;
+            }
+        }
+        Output::Markdown => {
+            for document in &documents {
+                markdown::write(document, out)?;
+            }
+        }
+    }
+    Ok(Verdict::Yes)
+}
