@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod diff;
 mod explain;
 mod lint;
 
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Lint(lint::Arguments),
     /// Say what a profile lets a container do.
     Explain(explain::Arguments),
+    /// Say what two profiles do differently.
+    Diff(diff::Arguments),
 }
 
 impl Command {
@@ -22,6 +25,7 @@ impl Command {
         match self {
             Self::Lint(arguments) => lint::run(&arguments, console),
             Self::Explain(arguments) => explain::run(&arguments, console),
+            Self::Diff(arguments) => diff::run(&arguments, console),
         }
     }
 }

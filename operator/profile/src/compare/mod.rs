@@ -4,10 +4,12 @@
 //! profiles' rules lead to them ([`region::find`]). Where the search gives up (no honest profile comes near its
 //! budget) and where a filter's own answer is contested, the answer is that A may be looser.
 
+mod changes;
 mod dispute;
 mod region;
 mod solve;
 
+pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes};
 pub use dispute::{Dispute, DisputeCause, disputes};
 
 pub(crate) use dispute::call_name;
@@ -249,6 +251,8 @@ pub(crate) fn meet(cases: &[&Case<'_>], arch: Arch, budget: &mut Budget) -> Answ
     find(&within, &outside, width(arch), budget)
 }
 
+/// No condition.
+const ANY: &str = "any arguments";
 /// A condition whose search was given up.
 const TOO_HARD: &str = "arguments that are too hard to find";
 
@@ -274,7 +278,12 @@ impl Comparison {
                         Answer::Found(region) => {
                             let certain =
                                 [a, b].iter().all(|side| !side.decide(&region.witness).is_contested());
-                            let words = region.in_words(arch, name.unwrap_or_default());
+                            let rest = [&mine, theirs].iter().any(|case| !case.outside.is_empty());
+                            let words = match region.in_words(arch, name.unwrap_or_default()) {
+                                None if rest => "arguments that no rule names".to_owned(),
+                                None => ANY.to_owned(),
+                                Some(words) => words,
+                            };
                             (region.to_string(), words, Some(region.witness), certain)
                         }
                     };

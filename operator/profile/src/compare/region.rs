@@ -66,8 +66,8 @@ fn exclude(region: Region, outside: &[&[Condition]], width: Width, budget: &mut 
 }
 
 impl Region {
-    /// The tests with the names of well-known arguments and values.
-    pub(crate) fn in_words(&self, arch: Arch, call: &str) -> String {
+    /// The tests with the names of well-known arguments and values; `None` where there are none.
+    pub(crate) fn in_words(&self, arch: Arch, call: &str) -> Option<String> {
         let mut tests: Vec<String> = Vec::new();
         for (index, one) in self.tests.iter().enumerate() {
             for test in one {
@@ -77,7 +77,7 @@ impl Region {
                 }
             }
         }
-        if tests.is_empty() { "any arguments".to_owned() } else { tests.join(" and ") }
+        (!tests.is_empty()).then(|| tests.join(" and "))
     }
 }
 

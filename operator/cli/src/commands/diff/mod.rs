@@ -1,0 +1,82 @@
+//! `diff`: what two profiles do differently.
+
+mod entries;
+mod json;
+mod text;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use portcullis_profile::{Arch, compare::changes, evaluate::Runtime};
+
+use crate::{
+    console::Console,
+    input,
+    platform::{self, RuntimeName},
+    verdict::Verdict,
+};
+
+/// Which files, and whose nodes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+What a runtime would do with every call and argument is compared, not text: the order of rules and how they are divided don't
+matter. Exits with 0 where the profiles do the same, with 1 where not, with 2 where a file can't be read. With --looser-only
+exits with 1 only where B lets a call, or an argument, get further than A does.
+
+Examples:
+  kubectl seccomp diff old.json new.json
+  kubectl seccomp diff --looser-only main/web.yaml web.yaml
+  kubectl seccomp diff --arch arm64 --runtime crun old.json new.json
+  git show HEAD:web.json | kubectl seccomp diff - web.json")]
+pub(crate) struct Arguments {
+    /// A file with one profile in any format; `-` is standard input.
+    #[arg(value_name = "A")]
+    a: PathBuf,
+    /// Another one.
+    #[arg(value_name = "B")]
+    b: PathBuf,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+    /// Show, and count as a difference, only what B lets get further than A does.
+    #[arg(long)]
+    looser_only: bool,
+    /// The nodes' architecture, for example arm64; this machine's where it is not set.
+    #[arg(long, value_parser = platform::parse_arch)]
+    arch: Option<Arch>,
+    /// The container runtime whose way with profiles counts.
+    #[arg(long, value_enum, default_value_t = RuntimeName::Runc)]
+    runtime: RuntimeName,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    let Arguments { a, b, output, looser_only, arch, runtime } = arguments;
+    if a == b && a.as_os_str() == "-" {
+        anyhow::bail!("both profiles can't come from standard input: name a file for one");
+    }
+    let arch = arch.unwrap_or_else(platform::host_arch);
+    let container = platform::usual_container(arch);
+    let (a, b) = (input::profile_for(a, &container)?, input::profile_for(b, &container)?);
+    let mut changes = changes(&a.profile, &b.profile, Runtime::from(*runtime), arch)
+        .map_err(|(in_b, refusal)| anyhow::anyhow!("{}: {refusal}", if in_b { &b.name } else { &a.name }))?;
+    if *looser_only {
+        changes.calls.retain(|call| call.change.is_looser());
+        changes.architectures.retain(|one| one.in_b && one.calls > 0);
+        changes.fields.clear();
+    }
+    let names = [a.name.as_str(), b.name.as_str()];
+    match output {
+        Output::Text => text::write(names, &changes, *looser_only, console.out())?,
+        Output::Json => json::write(names, &changes, console.out())?,
+    }
+    Ok(if changes.is_empty() { Verdict::Yes } else { Verdict::No })
+}
