@@ -6,10 +6,9 @@
 mod cli;
 mod commands;
 mod console;
-#[allow(dead_code, unused_imports, reason = "the commands that use all of it come one by one")]
 mod input;
 mod layout;
-#[allow(dead_code, reason = "the commands that use all of it come one by one")]
+mod manifest;
 mod platform;
 mod verdict;
 

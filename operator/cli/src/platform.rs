@@ -70,6 +70,14 @@ pub(crate) fn parse_capability(text: &str) -> Result<String, String> {
     }
 }
 
+/// Every capability, where some are dropped.
+pub(crate) const ALL: &str = "ALL";
+
+/// A capability, or [`ALL`] of them.
+pub(crate) fn parse_dropped(text: &str) -> Result<String, String> {
+    if text.eq_ignore_ascii_case(ALL) { Ok(ALL.to_owned()) } else { parse_capability(text) }
+}
+
 /// A container without added capabilities, on a node of an architecture.
 pub(crate) fn usual_container(arch: Arch) -> Context {
     Context::default_capabilities(arch, ASSUMED_KERNEL)

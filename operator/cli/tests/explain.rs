@@ -73,7 +73,7 @@ fn what_can_not_be_explained_is_an_error() {
     let ran = seccomp(&files, &["explain", "pod.yaml"]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.errors.contains("there is no seccomp profile to read: nothing in it is one"),
+        ran.errors.contains("there is no seccomp profile to read: nothing in it is one or has one"),
         "{}",
         ran.errors
     );

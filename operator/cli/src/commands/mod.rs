@@ -1,5 +1,6 @@
 //! One module for each command.
 
+mod convert;
 mod diff;
 mod explain;
 mod lint;
@@ -18,6 +19,8 @@ pub(crate) enum Command {
     Explain(explain::Arguments),
     /// Say what two profiles do differently.
     Diff(diff::Arguments),
+    /// Write a profile in another format, or in its canonical form.
+    Convert(convert::Arguments),
 }
 
 impl Command {
@@ -26,6 +29,7 @@ impl Command {
             Self::Lint(arguments) => lint::run(&arguments, console),
             Self::Explain(arguments) => explain::run(&arguments, console),
             Self::Diff(arguments) => diff::run(&arguments, console),
+            Self::Convert(arguments) => convert::run(&arguments, console),
         }
     }
 }

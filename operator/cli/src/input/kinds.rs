@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use portcullis_api::{GROUP, ProfileKind};
+use portcullis_api::{BaseReference, GROUP, Mode, ProfileKind};
 use portcullis_profile::{
     Dialect, ParseErrors, Profile,
     docker::{self, Context, Resolved},
@@ -28,6 +28,10 @@ pub(crate) enum Format {
     Portcullis {
         /// Its kind.
         kind: ProfileKind,
+        /// `spec.mode`.
+        mode: Mode,
+        /// `spec.bases`.
+        bases: Vec<BaseReference>,
     },
     /// A SeccompProfile of the Security Profiles Operator.
     SecurityProfilesOperator {
@@ -47,6 +51,8 @@ pub(crate) struct Source {
     pub(crate) namespace: Option<String>,
     /// The object's name.
     pub(crate) object: Option<String>,
+    /// What else its author wrote, by path: labels, a pin.
+    pub(crate) besides: Vec<String>,
     /// The part of the file that is the OCI document, as a path: `spec.profile`.
     prefix: String,
     root: Arc<Node>,
@@ -161,6 +167,7 @@ fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file
         format,
         namespace: metadata("namespace"),
         object: metadata("name"),
+        besides: besides(item),
         prefix: [prefix, within].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("."),
         root: Arc::clone(root),
         origins: None,
@@ -178,7 +185,11 @@ fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file
                         let note = format!("{kind} {object}: has no profile of its own, only bases: {bases}");
                         return file.notes.push(format!("{}: {note}", file.name));
                     }
-                    None => portcullis(item, source(Format::Portcullis { kind }, "spec.profile")),
+                    None => {
+                        let bases = bases(item);
+                        let format = Format::Portcullis { kind, mode: mode(item), bases };
+                        portcullis(item, source(format, "spec.profile"))
+                    }
                 },
                 None if group == spo::GROUP && kind == spo::KIND => {
                     spo::read(item, version, source(Format::SecurityProfilesOperator { base: None }, "spec"))
@@ -218,7 +229,7 @@ pub(super) type Read = Result<Loaded, Unreadable>;
 
 fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
     let kind = match &source.format {
-        Format::Portcullis { kind } => kind.as_str(),
+        Format::Portcullis { kind, .. } => kind.as_str(),
         _ => "SeccompProfile",
     };
     let object = [source.namespace.as_deref(), source.object.as_deref()];
@@ -259,19 +270,46 @@ fn resolved(value: &Value, container: &Context, mut source: Source) -> Read {
 /// The bases of an object of this project that has no document.
 fn only_bases(item: &Node) -> Option<String> {
     let has_document = item.get("spec").is_some_and(|spec| spec.get("profile").is_some());
-    bases(item).filter(|_| !has_document)
+    let bases = bases(item);
+    (!has_document && !bases.is_empty()).then(|| names(&bases))
 }
 
-/// The names of an object's bases, where it has any.
-fn bases(item: &Node) -> Option<String> {
-    let Content::List(bases) = &item.get("spec")?.get("bases")?.content else { return None };
-    let names: Vec<String> = bases.iter().map(|base| shown(&base.text("name").map(str::to_owned))).collect();
-    (!names.is_empty()).then(|| names.join(", "))
+fn names(bases: &[BaseReference]) -> String {
+    let names: Vec<&str> = bases.iter().map(|base| base.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// An object's bases; what isn't one is the API server's to refuse.
+fn bases(item: &Node) -> Vec<BaseReference> {
+    let value = item.get("spec").and_then(|spec| spec.get("bases")).map_or(Value::Null, Node::to_value);
+    serde_json::from_value(value).unwrap_or_default()
+}
+
+fn mode(item: &Node) -> Mode {
+    match item.get("spec").and_then(|spec| spec.text("mode")) {
+        Some("Audit") => Mode::Audit,
+        _ => Mode::Enforce,
+    }
+}
+
+/// What an author may have written into an object besides its name and its profile.
+fn besides(item: &Node) -> Vec<String> {
+    const WRITTEN: &[(&str, &[&str])] = &[
+        ("metadata", &["labels", "annotations", "finalizers", "ownerReferences"]),
+        ("spec", &["pin", "revisionHistoryLimit"]),
+    ];
+    let found = WRITTEN.iter().flat_map(|(part, fields)| {
+        let part = (*part, item.get(part));
+        fields.iter().filter_map(move |field| part.1?.get(field).map(|_| format!("{}.{field}", part.0)))
+    });
+    found.collect()
 }
 
 fn portcullis(item: &Node, source: Source) -> Read {
     let document = item.get("spec").and_then(|spec| spec.get("profile")).map_or(Value::Null, Node::to_value);
-    let notes = bases(item).map(|bases| format!("what its bases allow besides is not in the file: {bases}"));
+    let bases = bases(item);
+    let notes = (!bases.is_empty())
+        .then(|| format!("what its bases allow besides is not in the file: {}", names(&bases)));
     let read = Profile::from_value(&document, Dialect::CustomResource);
     finished(read, source, notes.into_iter().collect())
 }

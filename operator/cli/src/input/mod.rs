@@ -102,6 +102,7 @@ pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable>
 ///
 /// # Errors
 /// Where the file or any profile in it can't be read, or none is in it.
+#[allow(dead_code, reason = "for commands that are about no architecture")]
 pub(crate) fn profiles(path: &Path) -> Result<Vec<Loaded>> {
     profiles_for(path, &platform::usual_container(platform::host_arch()))
 }
@@ -112,10 +113,11 @@ pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loade
     for note in file.notes() {
         console::note(&note);
     }
-    let File { name, profiles, passed_over, .. } = file;
+    let File { name, profiles, passed_over, notes } = file;
     let loaded = profiles.into_iter().collect::<Result<Vec<_>, _>>()?;
     if loaded.is_empty() {
-        let what = if passed_over == 0 { "it holds nothing" } else { "nothing in it is one" };
+        let empty = passed_over == 0 && notes.is_empty();
+        let what = if empty { "it holds nothing" } else { "nothing in it is one or has one" };
         anyhow::bail!("{name}: there is no seccomp profile to read: {what}");
     }
     Ok(loaded)
@@ -125,6 +127,7 @@ pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loade
 ///
 /// # Errors
 /// Where the file or a profile in it can't be read, or there isn't exactly one.
+#[allow(dead_code, reason = "for commands that are about no architecture")]
 pub(crate) fn profile(path: &Path) -> Result<Loaded> {
     profile_for(path, &platform::usual_container(platform::host_arch()))
 }

@@ -32,7 +32,8 @@ pub(super) fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> 
         }
         writeln!(out)?;
     }
-    summary(report, out)
+    // Why there is nothing to sum up is said on standard error.
+    if report.profiles == 0 && !report.unreadable.is_empty() { Ok(()) } else { summary(report, out) }
 }
 
 fn summary(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {

@@ -1,0 +1,157 @@
+//! `convert`: a profile in another format, or in its canonical form.
+
+mod target;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use portcullis_api::{Mode, ProfileKind};
+use portcullis_profile::{
+    Arch,
+    docker::Kernel,
+    lint::{LintContext, Severity, lint},
+};
+
+use crate::{
+    console::{self, Console},
+    input::{self, Format, Loaded},
+    manifest, platform,
+    verdict::Verdict,
+};
+
+/// Which file, into what.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Docker's format is resolved for one container and node: the 14 capabilities that a container has by default and those of --cap,
+this machine's architecture or that of --arch, and Linux 5.10 or --kernel. OCI documents come out in their canonical form: sorted,
+one rule a line, the same bytes for the same content. What the other format can't say is an error or a note, never dropped in
+silence.
+
+Examples:
+  kubectl seccomp convert docker.json > oci.json
+  kubectl seccomp convert --cap NET_ADMIN --arch arm64 --kernel 6.1 docker.json
+  kubectl seccomp convert --to cr --name web --namespace shop profile.json | kubectl apply -f -
+  kubectl seccomp convert --to cr --cluster --name base --mode audit profile.json
+  kubectl get seccompprofiles.security-profiles-operator.x-k8s.io -o yaml | kubectl seccomp convert --to cr -")]
+pub(crate) struct Arguments {
+    /// A file with profiles in any format; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Into what.
+    #[arg(long, value_enum, default_value_t = Target::Oci)]
+    to: Target,
+    /// The custom resource's name; that of a custom resource which is read where it is not set.
+    #[arg(long)]
+    name: Option<String>,
+    /// The custom resource's namespace; without one `kubectl apply -n` decides.
+    #[arg(long, short, conflicts_with = "cluster")]
+    namespace: Option<String>,
+    /// Make a ClusterSeccompProfile.
+    #[arg(long)]
+    cluster: bool,
+    /// The custom resource's mode; that of a custom resource which is read, else enforce.
+    #[arg(long, value_enum)]
+    mode: Option<ModeName>,
+    /// A ClusterSeccompProfile to unite the custom resource with, in place of a foreign base profile.
+    #[arg(long, value_name = "NAME")]
+    base: Vec<String>,
+    /// Leave out what a profile's bases allow besides.
+    #[arg(long, conflicts_with = "base")]
+    without_bases: bool,
+    /// A capability that the container adds, for example NET_ADMIN; for Docker's format.
+    #[arg(long = "cap", value_name = "CAP", value_delimiter = ',', value_parser = platform::parse_capability)]
+    caps: Vec<String>,
+    /// A default capability that the container drops, or ALL; for Docker's format.
+    #[arg(long = "cap-drop", value_name = "CAP", value_delimiter = ',', value_parser = platform::parse_dropped)]
+    dropped: Vec<String>,
+    /// The nodes' architecture, for example arm64; for Docker's format.
+    #[arg(long, value_parser = platform::parse_arch)]
+    arch: Option<Arch>,
+    /// The nodes' kernel, for example 6.12; for Docker's format.
+    #[arg(long, value_name = "VERSION", default_value_t = platform::ASSUMED_KERNEL)]
+    kernel: Kernel,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// An OCI document, as a runtime reads it.
+    Oci,
+    /// A custom resource of Portcullis.
+    Cr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeName {
+    /// What the profile denies is denied.
+    Enforce,
+    /// What the profile denies and the runtime default allows is logged.
+    Audit,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    if arguments.to == Target::Oci {
+        let Arguments { name, namespace, cluster, mode, base, .. } = arguments;
+        let given = [
+            (name.is_some(), "--name"),
+            (namespace.is_some(), "--namespace"),
+            (*cluster, "--cluster"),
+            (mode.is_some(), "--mode"),
+            (!base.is_empty(), "--base"),
+        ];
+        if let Some((_, flag)) = given.iter().find(|(given, _)| *given) {
+            bail!("{flag} is for custom resources: add --to cr");
+        }
+    }
+    let arch = arguments.arch.unwrap_or_else(platform::host_arch);
+    let mut container = platform::usual_container(arch);
+    container.kernel = arguments.kernel;
+    if arguments.dropped.iter().any(|cap| cap == platform::ALL) {
+        container.capabilities.clear();
+    }
+    container.capabilities.retain(|cap| !arguments.dropped.contains(cap));
+    container.capabilities.extend(arguments.caps.iter().cloned());
+    let profiles = input::profiles_for(&arguments.file, &container)?;
+    match arguments.to {
+        Target::Oci => {
+            let [only] = &profiles[..] else {
+                bail!(
+                    "{}: there are {} profiles in it, and an OCI document holds one: give each its own file",
+                    profiles[0].source.file,
+                    profiles.len()
+                );
+            };
+            target::oci(arguments, only, console)?;
+        }
+        Target::Cr => {
+            if arguments.name.is_some() && profiles.len() > 1 {
+                bail!(
+                    "--name is for one profile, and there are {} in {}",
+                    profiles.len(),
+                    profiles[0].source.file
+                );
+            }
+            for (number, loaded) in profiles.iter().enumerate() {
+                let manifest = target::manifest(arguments, loaded)?;
+                refused(loaded);
+                if number > 0 {
+                    writeln!(console.out(), "---")?;
+                }
+                write!(console.out(), "{manifest}")?;
+            }
+        }
+    }
+    Ok(Verdict::Yes)
+}
+
+/// Says so where the controller will refuse the profile.
+fn refused(loaded: &Loaded) {
+    let errors = lint(&loaded.profile, &LintContext::default())
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .count();
+    if errors > 0 {
+        let findings = crate::layout::counted(errors, "error");
+        console::note(&format!("{}: the controller refuses it for {findings}: see `lint`", loaded.name));
+    }
+}
