@@ -72,6 +72,21 @@ fn standard_input_and_several_documents_are_read() {
     assert_eq!(ran.errors, "note: standard input: passed over 1 object of other kinds\n");
 }
 
+/// A gate that checks nothing must not pass.
+#[test]
+fn files_without_a_profile_are_an_error_where_none_has_one() {
+    let files =
+        Files::new(&[("pod.yaml", "apiVersion: v1\nkind: Pod\n"), ("empty", ""), ("fine.json", FINE)]);
+    let ran = seccomp(&files, &["lint", "pod.yaml", "empty"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.errors.ends_with("error: there is no seccomp profile in what was read, so nothing was checked\n"),
+        "{}",
+        ran.errors
+    );
+    assert_eq!(seccomp(&files, &["lint", "pod.yaml", "fine.json"]).code, 0);
+}
+
 #[test]
 fn nodes_and_runtimes_are_stated_by_flags() {
     let flagged = FINE.replacen('{', "{\"flags\": [\"SECCOMP_FILTER_FLAG_LOG\"],", 1);

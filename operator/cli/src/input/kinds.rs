@@ -13,7 +13,7 @@ use super::{
     File, Loaded,
     problem::{Problem, Unreadable},
     spo,
-    tree::{Content, Document, Node, Position},
+    tree::{Content, Document, MAX_OBJECTS, Node, Position},
 };
 use crate::platform;
 
@@ -133,6 +133,11 @@ pub(super) fn sort(document: Document, container: &Context, file: &mut File) {
             return;
         }
     };
+    if items.len() > MAX_OBJECTS {
+        let problem = Problem::at(root.at, format!("the list has more than {MAX_OBJECTS} items: split it"));
+        file.profiles.push(Err(Unreadable::new(&file.name, problem)));
+        return;
+    }
     for (prefix, item) in items {
         object(&root, item, &prefix, container, file);
     }

@@ -12,6 +12,8 @@ mod tree;
 mod yaml;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;

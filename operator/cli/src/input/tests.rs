@@ -234,6 +234,12 @@ fn hostile_documents_end_soon() {
     assert!(complaints(&chain).contains("nests deeper than 64"), "{}", complaints(&chain));
     let wide = format!("{{\"syscalls\": [{}1]}}", "1,".repeat(200_000));
     assert!(complaints(&wide).contains("has more than 131072 values"), "{}", complaints(&wide));
+    for many in ["--- {apiVersion: v1, kind: Pod}\n".repeat(5000), {
+        let items = "- {apiVersion: v1, kind: Pod}\n".repeat(5000);
+        format!("apiVersion: v1\nkind: List\nitems:\n{items}")
+    }] {
+        assert!(complaints(&many).contains("has more than 4096"), "{}", complaints(&many));
+    }
     assert!(complaints("a: &a [*a]\n").contains("is an alias of something that it is a part of"));
 }
 

@@ -13,6 +13,10 @@ pub(super) const MAX_DEPTH: usize = 64;
 /// hold at two bytes for each.
 pub(super) const MAX_VALUES: usize = 128 * 1024;
 
+/// Objects in one file, in documents or in lists: each costs time, however small it is, and no cluster has more profiles to
+/// write into one file.
+pub(super) const MAX_OBJECTS: usize = 4096;
+
 /// A place in a file: a line and a column in characters, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Position {

@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 
 use super::{
     problem::Problem,
-    tree::{Content, Document, Entry, MAX_DEPTH, MAX_VALUES, Node, Position, duplicates},
+    tree::{Content, Document, Entry, MAX_DEPTH, MAX_OBJECTS, MAX_VALUES, Node, Position, duplicates},
 };
 
 /// Every document up to the first place where the text isn't YAML, and what is wrong there.
@@ -28,6 +28,10 @@ pub(super) fn read(text: &str) -> (Vec<Document>, Option<Problem>) {
             }
         };
         match event {
+            Event::DocumentStart(..) if documents.len() >= MAX_OBJECTS => {
+                let message = format!("the file has more than {MAX_OBJECTS} documents: split it");
+                return (documents, Some(Problem::at(position(&span), message)));
+            }
             Event::DocumentStart(..) => builder = Builder::default(),
             Event::DocumentEnd => {
                 let Builder { root, problems, .. } = std::mem::take(&mut builder);

@@ -119,6 +119,10 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             }
         }
     }
+    // A gate that checks nothing must not pass.
+    if report.profiles == 0 && report.unreadable.is_empty() {
+        anyhow::bail!("there is no seccomp profile in what was read, so nothing was checked");
+    }
     match output {
         Output::Text => text::write(&report, console.out())?,
         Output::Json => json::write(&report, console.out())?,
