@@ -100,6 +100,9 @@ fn summary(changes: &Changes, looser_only: bool, out: &mut dyn Write) -> io::Res
         let what = if looser_only { "B is nowhere looser than A" } else { "the profiles do the same" };
         return writeln!(out, "{what} ({})", counted(changes.same, "call"));
     }
+    if looser_only {
+        return writeln!(out, "B is looser than A in {}", counted(changes.calls.len(), "call"));
+    }
     let verdict = if changes.is_looser() { "B is looser than A" } else { "B is nowhere looser than A" };
     let calls = counted(changes.calls.len(), "call");
     let differ = if changes.calls.len() == 1 { "differs" } else { "differ" };
