@@ -101,7 +101,7 @@ fn nodes_and_runtimes_are_stated_by_flags() {
 #[test]
 fn json_holds_everything() {
     let files = Files::new(&[("wrong.json", WRONG), ("broken.json", "{")]);
-    let ran = seccomp(&files, &["lint", "-o", "json", "wrong.json", "broken.json"]);
+    let ran = seccomp(&files, &["lint", "-o", "json", "wrong.json", "broken.json", "missing.json"]);
     let document: Value = serde_json::from_str(&ran.out).expect("JSON");
     let first = &document["findings"][0];
     assert_eq!((first["code"].as_str(), first["severity"].as_str()), (Some("SP001"), Some("Error")));
@@ -111,7 +111,8 @@ fn json_holds_everything() {
     );
     assert_eq!(document["unreadable"][0]["file"], "broken.json");
     assert_eq!(document["summary"]["errors"], 1);
-    assert_eq!(document["summary"]["unreadable"], 1);
+    assert_eq!(document["unreadable"][1]["file"], "missing.json");
+    assert_eq!(document["summary"]["unreadable"], 2);
 }
 
 /// What the schema requires and GitHub reads:

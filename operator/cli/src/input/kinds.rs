@@ -147,7 +147,7 @@ pub(super) fn sort(document: Document, container: &Context, file: &mut File) {
         file.profiles.truncate(before);
         let omitted = problems.len().saturating_sub(20);
         let problems = problems.into_iter().take(20).collect();
-        file.profiles.push(Err(Unreadable { file: file_name, problems, omitted }));
+        file.profiles.push(Err(Unreadable { file: file_name, problems, omitted, unopened: false }));
     }
 }
 

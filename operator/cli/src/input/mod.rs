@@ -22,7 +22,7 @@ use anyhow::Result;
 use portcullis_profile::{Profile, docker::Context};
 
 pub(crate) use kinds::{Format, Source};
-pub(crate) use problem::{Problem, Unreadable};
+pub(crate) use problem::Unreadable;
 pub(crate) use tree::Position;
 
 use crate::{console, platform};
@@ -76,9 +76,7 @@ impl File {
 pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable> {
     let name = bytes::name(path);
     let text = bytes::read(path).map_err(|problem| match problem {
-        bytes::Failure::Io(problem) => {
-            Unreadable::new(&format!("can't read {name}"), Problem::of_file(problem))
-        }
+        bytes::Failure::Io(reason) => Unreadable::unopened(&name, reason),
         bytes::Failure::Text(problem) => Unreadable::new(&name, problem),
     })?;
     let (documents, broken) = if json::is_json(&text) {

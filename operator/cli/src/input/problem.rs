@@ -36,11 +36,18 @@ pub(crate) struct Unreadable {
     pub(crate) problems: Vec<Problem>,
     /// How many more there are.
     pub(crate) omitted: usize,
+    /// Whether the system couldn't read it, so that nothing is known of what is in it.
+    pub(crate) unopened: bool,
 }
 
 impl Unreadable {
     pub(super) fn new(file: &str, problem: Problem) -> Self {
-        Self { file: file.to_owned(), problems: vec![problem], omitted: 0 }
+        Self { file: file.to_owned(), problems: vec![problem], omitted: 0, unopened: false }
+    }
+
+    /// A file that the system couldn't read.
+    pub(super) fn unopened(file: &str, reason: String) -> Self {
+        Self { unopened: true, ..Self::new(file, Problem::of_file(reason)) }
     }
 
     /// A profile's own problems, put into their places.
@@ -49,7 +56,12 @@ impl Unreadable {
             let path = source.path(&error.path);
             Problem { position: Some(source.position(&error.path)), path, message: error.message.clone() }
         });
-        Self { file: source.file.clone(), problems: problems.collect(), omitted: errors.omitted() }
+        Self {
+            file: source.file.clone(),
+            problems: problems.collect(),
+            omitted: errors.omitted(),
+            unopened: false,
+        }
     }
 }
 
@@ -59,6 +71,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, Problem { position, path, message }) in self.problems.iter().enumerate() {
             f.write_str(if number == 0 { "" } else { "\n" })?;
+            f.write_str(if self.unopened { "can't read " } else { "" })?;
             f.write_str(&self.file)?;
             if let Some(position) = position {
                 write!(f, ":{position}")?;
