@@ -5,6 +5,7 @@
 
 mod binaries;
 mod cgroup;
+pub mod cli;
 mod cluster;
 pub mod command;
 mod control_plane;
