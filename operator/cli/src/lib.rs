@@ -6,6 +6,7 @@
 mod cli;
 mod commands;
 mod console;
+mod example;
 mod input;
 mod layout;
 mod manifest;

@@ -1,0 +1,82 @@
+//! Every example of a help text that needs no cluster, run as it stands there.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-seccomp");
+
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(PROGRAM).args(arguments).env_clear().output().expect("the binary can be run");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("help is text")
+}
+
+/// The commands that the program's own help lists.
+fn commands() -> Vec<String> {
+    help(&["--help"])
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
+        .filter(|name| name != "help")
+        .collect()
+}
+
+/// The command lines after `Examples:`.
+fn examples(help: &str) -> Vec<&str> {
+    help.lines()
+        .skip_while(|line| *line != "Examples:")
+        .filter_map(|line| line.trim_start().strip_prefix("$ "))
+        .collect()
+}
+
+/// Runs a line in a shell, in a folder with the files that examples name. `kubectl` is a function that runs the plugin, as
+/// kubectl does.
+fn run(line: &str) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/examples");
+    for entry in fs::read_dir(fixtures).expect("the fixtures") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("a copy");
+    }
+    let script = format!("kubectl() {{ shift; '{PROGRAM}' \"$@\"; }}\n{line}\n");
+    Command::new("bash")
+        .args(["-c", &script])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", folder.path())
+        .output()
+        .expect("a shell")
+}
+
+#[test]
+fn every_command_has_examples_and_each_of_them_works() {
+    let commands = commands();
+    assert!(commands.iter().any(|name| name == "lint"), "{commands:?}");
+    for command in commands {
+        let help = help(&[&command, "--help"]);
+        let examples = examples(&help);
+        assert!(!examples.is_empty(), "{command} shows no example");
+        for line in examples {
+            let own = format!("kubectl seccomp {command} ");
+            assert!(format!("{line} ").contains(&own), "{command} shows an example of another command: {line}");
+            if help.contains("--kubeconfig") || line.contains("registry.example.com") {
+                continue;
+            }
+            let output = run(line);
+            // A finding or a difference is an answer too.
+            assert!(
+                matches!(output.status.code(), Some(0 | 1)),
+                "{line}\nexited with {}:\n{}{}",
+                output.status,
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
+}
