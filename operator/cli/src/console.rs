@@ -35,6 +35,13 @@ impl Console {
         Ok(())
     }
 
+    /// Says something on standard error that is no part of the answer.
+    pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
+        // Nobody is left to be told where standard error is closed.
+        let _ = self.out.flush();
+        let _ = writeln!(self.errors, "{text}");
+    }
+
     /// Says on standard error why there is no answer.
     pub(crate) fn error(&mut self, error: &anyhow::Error) {
         // Nobody is left to be told where standard error is closed.

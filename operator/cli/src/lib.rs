@@ -4,18 +4,22 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod cluster;
 mod commands;
+mod complete;
 mod console;
 mod example;
 mod input;
 mod layout;
 mod manifest;
 mod platform;
+mod table;
 mod verdict;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::CompleteEnv;
 
 use cli::Cli;
 use console::Console;
@@ -25,6 +29,16 @@ use verdict::{ERROR, Verdict};
 ///
 /// Exits with 0, with 1 where the command's answer is no (a finding, a difference), with 2 where there is no answer.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A shell's script asks for candidates this way; the answer ends the process.
+    if std::env::var_os(commands::completion::VARIABLE).is_some() {
+        let arguments: Vec<OsString> = arguments.into_iter().collect();
+        complete::keep_words(arguments.iter().skip_while(|word| *word != "--").skip(1).cloned().collect());
+        let completer = CompleteEnv::with_factory(Cli::command).var(commands::completion::VARIABLE);
+        return match completer.try_complete(arguments, std::env::current_dir().ok().as_deref()) {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(error) => error.exit(),
+        };
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         // Help and version are no failures; clap knows which is which, and its usage errors exit with 2.

@@ -64,7 +64,10 @@ fn every_command_has_examples_and_each_of_them_works() {
         assert!(!examples.is_empty(), "{command} shows no example");
         for line in examples {
             let own = format!("kubectl seccomp {command} ");
-            assert!(format!("{line} ").contains(&own), "{command} shows an example of another command: {line}");
+            assert!(
+                format!("{line} ").contains(&own),
+                "{command} shows an example of another command: {line}"
+            );
             if help.contains("--kubeconfig") || line.contains("registry.example.com") {
                 continue;
             }

@@ -3,12 +3,24 @@
 mod convert;
 mod diff;
 mod explain;
+mod apply;
+pub(crate) mod completion;
+mod get;
+mod history;
 mod lint;
+mod man;
+mod pin;
+mod status;
+mod use_profile;
+mod who;
 
 use anyhow::Result;
 use clap::Subcommand;
 
 use crate::{console::Console, verdict::Verdict};
+
+/// Server-side apply field manager of what a user changes by this program.
+const FIELD_MANAGER: &str = "kubectl-seccomp";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -21,6 +33,30 @@ pub(crate) enum Command {
     Diff(diff::Arguments),
     /// Write a profile in another format, or in its canonical form.
     Convert(convert::Arguments),
+    /// Say how far profiles are, and who uses them.
+    Status(Box<status::Arguments>),
+    /// Say what confines each running container, the riskiest first.
+    Who(Box<who::Arguments>),
+    /// Put a profile into the cluster, and wait until it is on every node.
+    Apply(Box<apply::Arguments>),
+    /// Print the document that nodes serve.
+    Get(Box<get::Arguments>),
+    /// List a profile's revisions, and what changed between them.
+    History(Box<history::Arguments>),
+    /// Hold a profile at a revision.
+    Pin(Box<pin::Arguments>),
+    /// Let a profile follow its document again.
+    Unpin(Box<pin::UnpinArguments>),
+    /// Put a profile into a workload.
+    #[command(name = "use")]
+    Use(Box<use_profile::Arguments>),
+    /// Print a script that completes words.
+    Completion(completion::Arguments),
+    /// Print manual pages.
+    Man(man::Arguments),
+    /// Answers kubectl's question for candidates.
+    #[command(name = "__complete", hide = true)]
+    Complete(completion::Words),
 }
 
 impl Command {
@@ -30,6 +66,17 @@ impl Command {
             Self::Explain(arguments) => explain::run(&arguments, console),
             Self::Diff(arguments) => diff::run(&arguments, console),
             Self::Convert(arguments) => convert::run(&arguments, console),
+            Self::Status(arguments) => status::run(&arguments, console),
+            Self::Who(arguments) => who::run(&arguments, console),
+            Self::Apply(arguments) => apply::run(&arguments, console),
+            Self::Get(arguments) => get::run(&arguments, console),
+            Self::History(arguments) => history::run(&arguments, console),
+            Self::Pin(arguments) => pin::run(&arguments, console),
+            Self::Unpin(arguments) => pin::run_unpin(&arguments, console),
+            Self::Use(arguments) => use_profile::run(&arguments, console),
+            Self::Completion(arguments) => completion::run(&arguments, console),
+            Self::Man(arguments) => man::run(&arguments, console),
+            Self::Complete(arguments) => completion::run_words(&arguments, console),
         }
     }
 }

@@ -1,0 +1,67 @@
+//! Lists that are read page by page, so that memory stays bounded however large the cluster is.
+
+use kube::{
+    Api, Error,
+    api::ListParams,
+    core::{ObjectList, PartialObjectMeta},
+};
+use serde::de::DeserializeOwned;
+
+/// Objects in a page; kubectl's own number.
+const PAGE: u32 = 500;
+
+/// Reads every page of a list, and gives each object to a closure.
+///
+/// A list that takes longer than the API server keeps its version (five minutes) goes on with the present one: the server's answer
+/// 410 carries a token for that. An object that came or went meanwhile may be missing, none is given twice.
+///
+/// Source: <https://kubernetes.io/docs/reference/using-api/api-concepts/#retrieving-large-results-sets-in-chunks>.
+pub(crate) async fn each<K>(api: &Api<K>, params: ListParams, each: impl FnMut(K)) -> Result<(), Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    pages(params, async |params| api.list(&params).await, each).await
+}
+
+/// The same with nothing but the objects' metadata.
+pub(crate) async fn each_metadata<K>(
+    api: &Api<K>,
+    params: ListParams,
+    each: impl FnMut(PartialObjectMeta<K>),
+) -> Result<(), Error>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    pages(params, async |params| api.list_metadata(&params).await, each).await
+}
+
+async fn pages<T>(
+    params: ListParams,
+    list: impl AsyncFn(ListParams) -> Result<ObjectList<T>, Error>,
+    mut each: impl FnMut(T),
+) -> Result<(), Error>
+where
+    T: Clone,
+{
+    let mut params = params.limit(PAGE);
+    loop {
+        let next = match list(params.clone()).await {
+            Ok(page) => {
+                page.items.into_iter().for_each(&mut each);
+                page.metadata.continue_
+            }
+            Err(Error::Api(status)) if status.code == 410 && params.continue_token.is_some() => {
+                let token = status.metadata.as_ref().and_then(|metadata| metadata.continue_.clone());
+                if token.as_deref().unwrap_or_default().is_empty() {
+                    return Err(Error::Api(status));
+                }
+                token
+            }
+            Err(error) => return Err(error),
+        };
+        match next.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}

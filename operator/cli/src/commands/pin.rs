@@ -1,0 +1,112 @@
+//! `pin` and `unpin`: holding a profile at a revision, and letting it go.
+
+use std::io::Write;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use clap_complete::ArgValueCandidates;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+use super::FIELD_MANAGER;
+use crate::{
+    cluster::{
+        self, Cluster, Connection,
+        profiles::{self, Profile, Reference},
+        revisions,
+    },
+    complete,
+    console::Console,
+    example::{self, Example},
+    verdict::Verdict,
+};
+
+const PIN_EXAMPLES: &[Example] = &[
+    Example { about: "How to go back to the revision before", command: "kubectl seccomp pin web previous" },
+    Example { about: "Go back now", command: "kubectl seccomp pin web previous --apply" },
+];
+const UNPIN_EXAMPLES: &[Example] = &[Example {
+    about: "Let the profile follow its document again",
+    command: "kubectl seccomp unpin web --apply",
+}];
+
+/// Which profile and revision.
+#[derive(Debug, Args)]
+#[command(after_help = example::help(PIN_EXAMPLES))]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    target: Target,
+    /// The revision: its digest, the first digits of it, or 'previous'; `history` lists them.
+    #[arg(value_name = "DIGEST")]
+    digest: String,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// Which profile.
+#[derive(Debug, Args)]
+#[command(after_help = example::help(UNPIN_EXAMPLES))]
+pub(crate) struct UnpinArguments {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// The profile: NAME, sp/NAME or csp/NAME.
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
+    name: Reference,
+    /// Change the profile now; without it the change is printed.
+    #[arg(long)]
+    apply: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    cluster::with(&arguments.connection, async |cluster| {
+        let profile = profiles::find(&cluster, &arguments.target.name).await?;
+        let digest = revisions::choose(&profile.kept(), &arguments.digest)?;
+        let patch = json!({ "spec": { "pin": digest.to_string() } });
+        if arguments.target.apply {
+            change(&cluster, &profile, &patch).await?;
+            writeln!(console.out(), "{} is pinned to {}", profile.reference(), digest.short())?;
+        } else {
+            let what = format!("Holds {} at the revision {}", profile.reference(), digest.short());
+            print(&profile, &what, &patch, &format!("spec:\n  pin: {digest}"), console.out())?;
+        }
+        Ok(Verdict::Yes)
+    })
+}
+
+pub(crate) fn run_unpin(arguments: &UnpinArguments, console: &mut Console) -> Result<Verdict> {
+    cluster::with(&arguments.connection, async |cluster| {
+        let profile = profiles::find(&cluster, &arguments.target.name).await?;
+        if profile.pin.is_none() {
+            bail!("{} is not pinned", profile.reference());
+        }
+        let patch = json!({ "spec": { "pin": null } });
+        if arguments.target.apply {
+            change(&cluster, &profile, &patch).await?;
+            writeln!(console.out(), "{} is not pinned any more", profile.reference())?;
+        } else {
+            let what = format!("Lets {} follow its document again", profile.reference());
+            print(&profile, &what, &patch, "spec:   # without pin", console.out())?;
+        }
+        Ok(Verdict::Yes)
+    })
+}
+
+fn print(profile: &Profile, what: &str, patch: &Value, yaml: &str, out: &mut dyn Write) -> Result<()> {
+    writeln!(out, "# {what}:")?;
+    writeln!(out, "kubectl patch {} --type merge -p '{patch}'", profile.for_kubectl())?;
+    writeln!(out, "\n# or in the manifest, where Git or Helm keeps it:\n{yaml}")?;
+    Ok(())
+}
+
+async fn change(cluster: &Cluster, profile: &Profile, patch: &Value) -> Result<()> {
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let api = profiles::objects(cluster, &profile.owner);
+    let patched = api.patch(profile.owner.name(), &parameters, &Patch::Merge(patch)).await;
+    patched.map(drop).map_err(|error| profiles::attempt("patch", &profile.owner).failed(&error))
+}

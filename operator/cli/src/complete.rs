@@ -1,0 +1,106 @@
+//! Candidates for completion that come from the kubeconfig and the cluster.
+//!
+//! Somebody waits with a finger on a key, so what takes too long or fails completes nothing, and says nothing.
+
+use std::{ffi::OsString, sync::OnceLock, time::Duration};
+
+use clap::{Args as _, FromArgMatches as _};
+use clap_complete::CompletionCandidate;
+use k8s_openapi::api::{
+    apps::v1::{DaemonSet, Deployment, StatefulSet},
+    batch::v1::CronJob,
+    core::v1::Namespace,
+};
+use kube::{Api, Resource, api::ListParams, config::Kubeconfig, core::NamespaceResourceScope};
+use portcullis_api::{ClusterSeccompProfile, ProfileKind, SeccompProfile};
+use serde::de::DeserializeOwned;
+
+use crate::cluster::{self, Cluster, Connection, profiles};
+
+/// How long a key press may take.
+const PATIENCE: Duration = Duration::from_millis(1500);
+/// Most candidates of a kind; nobody reads more.
+const MAX_CANDIDATES: u32 = 500;
+
+/// The words of the command line so far: they may name another cluster or namespace.
+static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
+
+/// Keeps the words of the command line.
+pub(crate) fn keep_words(words: Vec<OsString>) {
+    // Only one command line is completed in a process.
+    let _ = WORDS.set(words);
+}
+
+fn connection() -> Connection {
+    let command = Connection::augment_args(clap::Command::new("words")).ignore_errors(true);
+    let words = WORDS.get().into_iter().flatten();
+    let matches = command.try_get_matches_from(words);
+    matches.ok().and_then(|matches| Connection::from_arg_matches(&matches).ok()).unwrap_or_default()
+}
+
+/// What a cluster answers in time.
+fn ask<F>(question: impl FnOnce(Cluster) -> F) -> Vec<CompletionCandidate>
+where
+    F: Future<Output = anyhow::Result<Vec<CompletionCandidate>>>,
+{
+    let answer = cluster::wait(async {
+        let asked = async { question(connection().connect().await?).await };
+        Ok(tokio::time::timeout(PATIENCE, asked).await??)
+    });
+    answer.unwrap_or_default()
+}
+
+/// The contexts of the kubeconfig.
+pub(crate) fn contexts() -> Vec<CompletionCandidate> {
+    let connection = connection();
+    let read = connection.kubeconfig.map_or_else(Kubeconfig::read, Kubeconfig::read_from);
+    let contexts = read.map(|kubeconfig| kubeconfig.contexts).unwrap_or_default();
+    contexts.into_iter().map(|context| CompletionCandidate::new(context.name)).collect()
+}
+
+/// The cluster's namespaces.
+pub(crate) fn namespaces() -> Vec<CompletionCandidate> {
+    ask(async |cluster| names(&Api::<Namespace>::all(cluster.client), "").await)
+}
+
+/// The profiles of the namespace by their names, and those of the cluster as `csp/NAME`.
+pub(crate) fn profiles() -> Vec<CompletionCandidate> {
+    ask(async |cluster| {
+        let own = Api::<SeccompProfile>::namespaced(cluster.client.clone(), &cluster.namespace);
+        let mut found = names(&own, "").await?;
+        let prefix = format!("{}/", profiles::short(ProfileKind::ClusterSeccompProfile));
+        let clusters = names(&Api::<ClusterSeccompProfile>::all(cluster.client), &prefix).await;
+        found.extend(clusters.unwrap_or_default());
+        Ok(found)
+    })
+}
+
+/// The namespace's workloads that a profile can be put into.
+pub(crate) fn workloads() -> Vec<CompletionCandidate> {
+    ask(async |cluster| {
+        let mut found = of::<Deployment>(&cluster, "deploy/").await?;
+        found.extend(of::<StatefulSet>(&cluster, "sts/").await?);
+        found.extend(of::<DaemonSet>(&cluster, "ds/").await?);
+        found.extend(of::<CronJob>(&cluster, "cronjob/").await?);
+        Ok(found)
+    })
+}
+
+async fn of<K>(cluster: &Cluster, prefix: &str) -> anyhow::Result<Vec<CompletionCandidate>>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    names(&Api::<K>::namespaced(cluster.client.clone(), &cluster.namespace), prefix).await
+}
+
+async fn names<K>(api: &Api<K>, prefix: &str) -> anyhow::Result<Vec<CompletionCandidate>>
+where
+    K: Clone + DeserializeOwned + std::fmt::Debug,
+{
+    let found = api.list_metadata(&ListParams::default().limit(MAX_CANDIDATES)).await?;
+    let names = found.into_iter().filter_map(|object| object.metadata.name);
+    Ok(names.map(|name| CompletionCandidate::new(format!("{prefix}{name}"))).collect())
+}
