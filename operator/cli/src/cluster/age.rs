@@ -20,12 +20,12 @@ fn human(seconds: i64) -> String {
         more => format!("{}{unit}{more}{rest}", seconds / large),
     };
     match seconds {
-        ..120 => format!("{seconds}s"),
-        ..600 => two(MINUTE, "m", 1, "s"),
-        ..10_800 => format!("{}m", seconds / MINUTE),
-        ..28_800 => two(HOUR, "h", MINUTE, "m"),
-        ..172_800 => format!("{}h", seconds / HOUR),
-        ..691_200 => two(DAY, "d", HOUR, "h"),
+        0..120 => format!("{seconds}s"),
+        120..600 => two(MINUTE, "m", 1, "s"),
+        600..10_800 => format!("{}m", seconds / MINUTE),
+        10_800..28_800 => two(HOUR, "h", MINUTE, "m"),
+        28_800..172_800 => format!("{}h", seconds / HOUR),
+        172_800..691_200 => two(DAY, "d", HOUR, "h"),
         _ if seconds < 2 * YEAR => format!("{}d", seconds / DAY),
         _ if seconds < 8 * YEAR => two(YEAR, "y", DAY, "d"),
         _ => format!("{}y", seconds / YEAR),

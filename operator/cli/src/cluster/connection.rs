@@ -2,12 +2,12 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, ValueHint};
 use clap_complete::ArgValueCandidates;
 use kube::{
     Client, Config,
-    config::{KubeConfigOptions, Kubeconfig},
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 use super::{Cluster, failure};
@@ -109,19 +109,19 @@ impl Connection {
         Ok(Cluster { client: client(config)?, watching, namespace, server })
     }
 
-    /// The namespace that the flags or the context name, for completion.
-    pub(crate) async fn config(&self) -> Result<Config> {
+    async fn config(&self) -> Result<Config> {
         let (context, cluster, user) = (self.context.clone(), self.cluster.clone(), self.user.clone());
         let options = KubeConfigOptions { context, cluster, user };
         let kubeconfig = match &self.kubeconfig {
             Some(path) => Kubeconfig::read_from(path)
-                .with_context(|| format!("--kubeconfig {} can't be used", path.display()))?,
+                .map_err(|error| unusable(&error))
+                .with_context(|| format!("--kubeconfig {}", path.display()))?,
             None => match Kubeconfig::read() {
                 Ok(kubeconfig) => kubeconfig,
                 Err(_) if !self.names_part_of_a_kubeconfig() && is_no_kubeconfig() => {
                     return self.without_kubeconfig();
                 }
-                Err(error) => return Err(error).context("the kubeconfig can't be used"),
+                Err(error) => return Err(unusable(&error)),
             },
         };
         let named = kubeconfig.current_context.as_deref().is_some_and(|name| !name.is_empty());
@@ -134,7 +134,7 @@ impl Connection {
                 ),
             }
         }
-        Config::from_custom_kubeconfig(kubeconfig, &options).await.context("the kubeconfig can't be used")
+        Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| unusable(&error))
     }
 
     fn names_part_of_a_kubeconfig(&self) -> bool {
@@ -188,6 +188,11 @@ impl Connection {
     }
 }
 
+/// The error's own words hold its cause.
+fn unusable(error: &KubeconfigError) -> anyhow::Error {
+    anyhow!("the kubeconfig can't be used: {error}")
+}
+
 /// Whether no kubeconfig is named by the environment and none is where one would be by default.
 fn is_no_kubeconfig() -> bool {
     let named = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
@@ -196,7 +201,11 @@ fn is_no_kubeconfig() -> bool {
 }
 
 fn client(config: Config) -> Result<Client> {
-    Client::try_from(config).map_err(|error| failure::plain(&error)).context("the kubeconfig can't be used")
+    let plugin = config.auth_info.exec.as_ref().and_then(|exec| exec.command.clone());
+    Client::try_from(config).map_err(|error| failure::plain(&error)).with_context(|| match plugin {
+        Some(plugin) => format!("the kubeconfig's credential plugin {plugin:?} does not help"),
+        None => "the kubeconfig can't be used".to_owned(),
+    })
 }
 
 #[cfg(test)]

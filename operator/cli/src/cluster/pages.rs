@@ -65,3 +65,60 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::ResourceExt as _;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::cluster::fake;
+
+    fn named(name: &str) -> Value {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}})
+    }
+
+    async fn names(
+        answer: impl Fn(&str) -> (StatusCode, Value) + Send + 'static,
+    ) -> Result<Vec<String>, Error> {
+        let cluster = fake::cluster(move |asked| {
+            assert!(asked.query.contains("limit=500"), "{}", asked.query);
+            let token = asked.query.split('&').find_map(|part| part.strip_prefix("continue="));
+            answer(token.unwrap_or_default())
+        });
+        let mut names = Vec::new();
+        let api = Api::<ConfigMap>::default_namespaced(cluster.client);
+        each(&api, ListParams::default(), |object| names.push(object.name_any())).await?;
+        Ok(names)
+    }
+
+    fn expired(token: &str) -> (StatusCode, Value) {
+        let (code, mut status) =
+            fake::refusal(StatusCode::GONE, "Expired", "The provided continue parameter is too old");
+        status["metadata"] = json!({"continue": token});
+        (code, status)
+    }
+
+    #[tokio::test]
+    async fn a_list_that_grows_too_old_goes_on_where_it_was() {
+        let found = names(|token| match token {
+            "" => fake::page(&[named("a"), named("b")], "second"),
+            "second" => expired("second-of-now"),
+            "second-of-now" => fake::list(&[named("c")]),
+            other => panic!("nobody gave the token {other:?}"),
+        });
+        assert_eq!(found.await.unwrap(), ["a", "b", "c"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_can_not_go_on_fails() {
+        let found = names(|token| match token {
+            "" => fake::page(&[named("a")], "second"),
+            _ => expired(""),
+        });
+        let error = found.await.unwrap_err();
+        assert!(crate::cluster::failure::explain(&error).contains("run the command again"), "{error}");
+    }
+}

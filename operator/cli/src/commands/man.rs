@@ -43,17 +43,16 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
                 fs::write(&file, text).with_context(|| format!("can't write {}", file.display()))?;
             }
         }
-        (None, None) => render(PROGRAM, console)?,
-        (None, Some(command)) => render(&format!("{PROGRAM}-{command}"), console)
-            .with_context(|| format!("there is no command {command:?}; --help lists them"))?,
+        (None, command) => {
+            let wanted =
+                command.as_ref().map_or_else(|| PROGRAM.to_owned(), |name| format!("{PROGRAM}-{name}"));
+            let page = pages().into_iter().find(|(name, _)| *name == wanted);
+            let (_, page) =
+                page.with_context(|| format!("there is no page {wanted}; --help lists the commands"))?;
+            Man::new(page).render(&mut console.out())?;
+        }
     }
     Ok(Verdict::Yes)
-}
-
-fn render(wanted: &str, console: &mut Console) -> Result<()> {
-    let (_, page) = pages().into_iter().find(|(name, _)| name == wanted).context("no such page")?;
-    Man::new(page).render(&mut console.out())?;
-    Ok(())
 }
 
 /// Every page by its name. Pages are called as the program is: `kubectl seccomp` is no name of a file.

@@ -110,3 +110,43 @@ async fn change(cluster: &Cluster, profile: &Profile, patch: &Value) -> Result<(
     let patched = api.patch(profile.owner.name(), &parameters, &Patch::Merge(patch)).await;
     patched.map(drop).map_err(|error| profiles::attempt("patch", &profile.owner).failed(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+    use crate::cluster::fake;
+
+    fn profile() -> Value {
+        json!({
+            "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompProfile",
+            "metadata": {"namespace": "shop", "name": "web"}, "spec": {},
+        })
+    }
+
+    #[tokio::test]
+    async fn a_change_is_a_merge_patch_by_this_programs_field_manager() {
+        let cluster = fake::cluster(|asked| {
+            if asked.method == "PATCH" {
+                assert_eq!(asked.path, "/apis/portcullis.dev/v1alpha1/namespaces/shop/seccompprofiles/web");
+                assert!(asked.query.contains("fieldManager=kubectl-seccomp"), "{}", asked.query);
+                assert_eq!(asked.body, json!({"spec": {"pin": null}}));
+            }
+            (StatusCode::OK, profile())
+        });
+        let profile = profiles::find(&cluster, &"sp/web".parse().unwrap()).await.unwrap();
+        change(&cluster, &profile, &json!({"spec": {"pin": null}})).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_not_allowed_names_the_right() {
+        let cluster = fake::cluster(|asked| match asked.method.as_str() {
+            "PATCH" => fake::refusal(StatusCode::FORBIDDEN, "Forbidden", "it is forbidden"),
+            _ => (StatusCode::OK, profile()),
+        });
+        let profile = profiles::find(&cluster, &"sp/web".parse().unwrap()).await.unwrap();
+        let error = change(&cluster, &profile, &json!({})).await.unwrap_err().to_string();
+        assert!(error.contains("Role with the verb patch on the resource seccompprofiles"), "{error}");
+    }
+}

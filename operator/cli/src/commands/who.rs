@@ -349,3 +349,7 @@ impl Summary {
         text
     }
 }
+
+#[cfg(test)]
+#[path = "who_tests.rs"]
+mod tests;

@@ -2,7 +2,7 @@
 
 mod changes;
 
-use std::{collections::HashMap, io::Write};
+use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
@@ -117,22 +117,16 @@ async fn differences(
     full: bool,
     console: &mut Console,
 ) -> Result<()> {
-    let mut contents: HashMap<Digest, String> = HashMap::new();
-    for pair in revisions.windows(2) {
-        let [newer, older] = pair else { continue };
-        for revision in pair {
-            if !contents.contains_key(&revision.digest) {
-                let content = revisions::content(cluster, &profile.owner, &revision.digest).await?;
-                contents.insert(revision.digest, content);
-            }
-        }
-        let changes = Changes::between(&contents[&older.digest], &contents[&newer.digest])?;
+    let mut newer: Option<(Digest, String)> = None;
+    for revision in revisions {
+        let content = revisions::content(cluster, &profile.owner, &revision.digest).await?;
+        let Some((digest, newer)) = newer.replace((revision.digest, content.clone())) else { continue };
+        let changes = Changes::between(&content, &newer)?;
         let out = console.out();
-        writeln!(out, "\n{} -> {}", older.digest.short(), newer.digest.short())?;
+        writeln!(out, "\n{} -> {}", revision.digest.short(), digest.short())?;
         for line in if full { changes.full() } else { changes.summary() } {
             writeln!(out, "  {line}")?;
         }
-        contents.remove(&newer.digest);
     }
     Ok(())
 }

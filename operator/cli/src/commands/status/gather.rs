@@ -230,3 +230,7 @@ fn usage_of(users: &Users, ages_known: bool) -> Usage {
     });
     Usage { pods: users.total.pods, stale: stale(users.total.stale), workloads: workloads.collect() }
 }
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;
