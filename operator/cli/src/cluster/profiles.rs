@@ -1,6 +1,6 @@
 //! Profiles of both kinds, without their documents.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
@@ -75,12 +75,13 @@ pub(crate) enum State {
     Unseen,
 }
 
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl State {
+    /// Why it is not Ready, in a word.
+    pub(crate) fn reason(&self) -> Option<&str> {
         match self {
-            Self::Ready => f.write_str("True"),
-            Self::NotReady(reason) => write!(f, "False: {reason}"),
-            Self::Unseen => f.write_str("Unknown"),
+            Self::Ready => None,
+            Self::NotReady(reason) => Some(reason),
+            Self::Unseen => Some("Unseen"),
         }
     }
 }

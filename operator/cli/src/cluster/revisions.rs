@@ -24,6 +24,8 @@ pub(crate) struct Revision {
     pub(crate) sequence: i64,
     /// When it became the current one, last; to the second.
     pub(crate) since: Option<Time>,
+    /// When it was written at first, which made it the current one too.
+    pub(crate) created: Option<Time>,
 }
 
 /// The revisions of several profiles, each list with the current one first.
@@ -61,8 +63,12 @@ async fn list(cluster: &Cluster, params: ListParams) -> Result<Histories> {
     pages::each_metadata(&api, params, |object| {
         // What a foreign hand wrote is no revision; agents and the controller take no notice of it either.
         if let Ok(meta) = RevisionMeta::from_metadata(&object.metadata) {
-            let revision =
-                Revision { digest: meta.digest, sequence: meta.sequence, since: since(&object.metadata) };
+            let revision = Revision {
+                digest: meta.digest,
+                sequence: meta.sequence,
+                since: since(&object.metadata),
+                created: object.metadata.creation_timestamp.clone(),
+            };
             histories.entry(meta.owner).or_default().push(revision);
         }
     })

@@ -118,12 +118,18 @@ fn started<'p>(container: &Container<'p>) -> Option<&'p Time> {
     container.running.flatten()
 }
 
-/// Which revision was the current one when a container started. Of one that started within the same second as a revision came,
-/// the API can't tell; it counts as the newer.
+/// Which revision was the current one when a container started.
+///
+/// Of a container that started within the same second as a revision came, the API can't tell; it counts as the newer. Nor does it keep
+/// more than a revision's first and last time as the current one, so what went to and fro several times is told as far as these go.
 fn revision_at(history: &[Revision], started: Option<&Time>) -> Option<Digest> {
     let Some(started) = started else { return history.first().map(|current| current.digest) };
-    let came_before = |revision: &&Revision| revision.since.as_ref().is_none_or(|since| since.0 <= started.0);
-    history.iter().find(came_before).map(|revision| revision.digest)
+    let starts = history.iter().flat_map(|revision| {
+        let times = [revision.since.as_ref(), revision.created.as_ref()];
+        times.into_iter().flatten().map(|time| (time.0, revision.sequence, revision.digest))
+    });
+    // Of two that came within a second the one with the higher sequence is the later.
+    starts.filter(|(time, ..)| *time <= started.0).max().map(|(_, _, digest)| digest)
 }
 
 #[cfg(test)]
@@ -134,18 +140,26 @@ mod tests {
         Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
     }
 
+    fn revision(name: &[u8], sequence: i64, created: i64, since: i64) -> Revision {
+        Revision { digest: Digest::of(name), sequence, since: Some(at(since)), created: Some(at(created)) }
+    }
+
     #[test]
     fn a_container_runs_under_the_revision_that_was_current_when_it_started() {
-        let revision = |name: &[u8], sequence, second| Revision {
-            digest: Digest::of(name),
-            sequence,
-            since: Some(at(second)),
-        };
-        let history = [revision(b"new", 2, 200), revision(b"old", 1, 100)];
+        let history = [revision(b"new", 2, 200, 200), revision(b"old", 1, 100, 100)];
         let runs = |second| revision_at(&history, Some(&at(second)));
         assert_eq!(runs(200), Some(Digest::of(b"new")));
         assert_eq!(runs(199), Some(Digest::of(b"old")));
         assert_eq!(runs(99), None, "one that is not kept");
         assert_eq!(revision_at(&history, None), Some(Digest::of(b"new")));
+    }
+
+    #[test]
+    fn a_revision_that_is_current_again_was_so_before_too() {
+        let history = [revision(b"a", 3, 100, 300), revision(b"b", 2, 200, 200)];
+        let runs = |second| revision_at(&history, Some(&at(second)));
+        assert_eq!(runs(150), Some(Digest::of(b"a")));
+        assert_eq!(runs(250), Some(Digest::of(b"b")));
+        assert_eq!(runs(350), Some(Digest::of(b"a")));
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use clap_complete::ArgValueCandidates;
-use kube::{Api, ResourceExt as _};
+use kube::Api;
 use portcullis_api::SeccompRevision;
 
 use crate::{
@@ -25,13 +25,10 @@ use crate::{
 const EXAMPLES: &[Example] = &[
     Example { about: "The OCI document in force", command: "kubectl seccomp get web" },
     Example {
-        about: "What it allows beyond the one before",
-        command: "kubectl seccomp get web > now.json; kubectl seccomp get web --revision previous > before.json; diff before.json now.json || true",
+        about: "The one before it, to compare",
+        command: "kubectl seccomp get web --revision previous > before.json",
     },
-    Example {
-        about: "The object, as it can be applied elsewhere",
-        command: "kubectl seccomp get web -o yaml",
-    },
+    Example { about: "The object", command: "kubectl seccomp get web -o yaml" },
 ];
 
 /// Which profile, and what of it.
@@ -110,7 +107,7 @@ async fn object(cluster: &Cluster, profile: &Profile, revision: Option<&str>) ->
         let attempt = profiles::attempt("get", &profile.owner);
         let found = profiles::objects(cluster, &profile.owner).get(profile.owner.name()).await;
         let mut object = found.map_err(|error| attempt.failed(&error))?;
-        object.managed_fields_mut().clear();
+        object.metadata.managed_fields = None;
         return Ok(serde_json::to_value(object)?);
     };
     let digest = revisions::choose(&profile.kept(), wanted)?;
@@ -118,6 +115,6 @@ async fn object(cluster: &Cluster, profile: &Profile, revision: Option<&str>) ->
     let name = profile.owner.revision_name(&digest);
     let found = Api::<SeccompRevision>::all(cluster.client.clone()).get(&name).await;
     let mut object = found.map_err(|error| attempt.failed(&error))?;
-    object.managed_fields_mut().clear();
+    object.metadata.managed_fields = None;
     Ok(serde_json::to_value(object)?)
 }

@@ -73,7 +73,11 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             writeln!(console.out(), "{} is pinned to {}", profile.reference(), digest.short())?;
         } else {
             let what = format!("Holds {} at the revision {}", profile.reference(), digest.short());
-            print(&profile, &what, &patch, &format!("spec:\n  pin: {digest}"), console.out())?;
+            print(&profile, &what, &patch, console.out())?;
+            writeln!(
+                console.out(),
+                "\n# or in the manifest, where Git or Helm keeps it:\nspec:\n  pin: {digest}"
+            )?;
         }
         Ok(Verdict::Yes)
     })
@@ -91,16 +95,16 @@ pub(crate) fn run_unpin(arguments: &UnpinArguments, console: &mut Console) -> Re
             writeln!(console.out(), "{} is not pinned any more", profile.reference())?;
         } else {
             let what = format!("Lets {} follow its document again", profile.reference());
-            print(&profile, &what, &patch, "spec:   # without pin", console.out())?;
+            print(&profile, &what, &patch, console.out())?;
+            writeln!(console.out(), "\n# or take spec.pin out of the manifest, where Git or Helm keeps it")?;
         }
         Ok(Verdict::Yes)
     })
 }
 
-fn print(profile: &Profile, what: &str, patch: &Value, yaml: &str, out: &mut dyn Write) -> Result<()> {
+fn print(profile: &Profile, what: &str, patch: &Value, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "# {what}:")?;
     writeln!(out, "kubectl patch {} --type merge -p '{patch}'", profile.for_kubectl())?;
-    writeln!(out, "\n# or in the manifest, where Git or Helm keeps it:\n{yaml}")?;
     Ok(())
 }
 

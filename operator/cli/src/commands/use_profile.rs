@@ -160,8 +160,9 @@ fn path(profile: &Profile, pinned: bool) -> Result<String> {
             let message =
                 profile.condition(portcullis_api::ConditionType::Ready).map(|ready| ready.message.clone());
             bail!(
-                "{} is not Ready ({state}), so pods might not start under it: {}",
+                "{} is not Ready ({}), so pods might not start under it: {}",
                 profile.reference(),
+                state.reason().unwrap_or("no path"),
                 message.unwrap_or_else(|| "the controller has not looked at it yet".to_owned())
             )
         }

@@ -103,6 +103,7 @@ struct Line {
     pods: usize,
     confinement: Confinement,
     set_by: SetBy,
+    #[serde(skip_serializing_if = "Served::is_none")]
     profile: Served,
 }
 
@@ -129,6 +130,12 @@ enum Served {
     },
     /// No path is named.
     None,
+}
+
+impl Served {
+    fn is_none(&self) -> bool {
+        *self == Self::None
+    }
 }
 
 #[derive(Debug, Default, Serialize)]

@@ -83,7 +83,7 @@ fn table(
     users: Option<&Users>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let mut table = Table::new(["DIGEST", "SEQUENCE", "STATE", "CURRENT SINCE", "PODS"]);
+    let mut table = Table::new(["DIGEST", "SEQUENCE", "STATE", "BECAME CURRENT", "PODS"]);
     for (position, revision) in revisions.iter().enumerate() {
         let state = match (position, profile.pin.is_some()) {
             (0, true) => "current, pinned",

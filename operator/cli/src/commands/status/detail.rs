@@ -67,7 +67,7 @@ fn revisions(line: &Line, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out, "\nRevisions")?;
-    let mut table = Table::new(["  DIGEST", "SEQUENCE", "STATE", "CURRENT SINCE", "PODS"]);
+    let mut table = Table::new(["  DIGEST", "SEQUENCE", "STATE", "BECAME CURRENT", "PODS"]);
     for revision in &line.revisions {
         let since =
             revision.since.as_ref().map(|since| format!("{} ago", age(Some(since), Timestamp::now())));

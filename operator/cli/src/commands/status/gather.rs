@@ -183,11 +183,7 @@ fn line(profile: Profile, history: Option<&[Revision]>, users: Option<&Users>) -
         name: profile.owner.name().to_owned(),
         mode: profile.mode_name(),
         ready: state == State::Ready,
-        reason: match state {
-            State::Ready => None,
-            State::NotReady(reason) => Some(reason),
-            State::Unseen => Some("Unseen".to_owned()),
-        },
+        reason: state.reason().map(str::to_owned),
         created: profile.metadata.creation_timestamp,
         conditions,
         nodes: profile.status.nodes,

@@ -31,10 +31,7 @@ const EXAMPLES: &[Example] = &[
         command: "kubectl seccomp status -A -o wide",
     },
     Example { about: "Everything about one", command: "kubectl seccomp status web" },
-    Example {
-        about: "The profiles that are not on every node",
-        command: "kubectl seccomp status -A -o json | jq -r '.profiles[] | select(.ready | not) | .name'",
-    },
+    Example { about: "For a program", command: "kubectl seccomp status -A -o json" },
 ];
 
 /// Which profiles, and how they are shown.
