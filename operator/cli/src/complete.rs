@@ -4,7 +4,7 @@
 
 use std::{ffi::OsString, sync::OnceLock, time::Duration};
 
-use clap::{Args as _, FromArgMatches as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompletionCandidate;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},
@@ -15,7 +15,10 @@ use kube::{Api, Resource, api::ListParams, config::Kubeconfig, core::NamespaceRe
 use portcullis_api::{ClusterSeccompProfile, ProfileKind, SeccompProfile};
 use serde::de::DeserializeOwned;
 
-use crate::cluster::{self, Cluster, Connection, profiles};
+use crate::{
+    cli::Cli,
+    cluster::{self, Cluster, Connection, profiles},
+};
 
 /// How long a key press may take.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -32,10 +35,16 @@ pub(crate) fn keep_words(words: Vec<OsString>) {
 }
 
 fn connection() -> Connection {
-    let command = Connection::augment_args(clap::Command::new("words")).ignore_errors(true);
-    let words = WORDS.get().into_iter().flatten();
-    let matches = command.try_get_matches_from(words);
-    matches.ok().and_then(|matches| Connection::from_arg_matches(&matches).ok()).unwrap_or_default()
+    let words = WORDS.get().map(Vec::as_slice).unwrap_or_default();
+    // The last word is being typed.
+    connection_of(words.split_last().map(|(_, whole)| whole).unwrap_or_default())
+}
+
+/// What a command line that is not whole says of the connection.
+fn connection_of(words: &[OsString]) -> Connection {
+    let matches = Cli::command().ignore_errors(true).try_get_matches_from(words);
+    let matches = matches.ok().and_then(|mut matches| matches.remove_subcommand());
+    matches.and_then(|(_, matches)| Connection::from_arg_matches(&matches).ok()).unwrap_or_default()
 }
 
 /// What a cluster answers in time.
@@ -103,4 +112,24 @@ where
     let found = api.list_metadata(&ListParams::default().limit(MAX_CANDIDATES)).await?;
     let names = found.into_iter().filter_map(|object| object.metadata.name);
     Ok(names.map(|name| CompletionCandidate::new(format!("{prefix}{name}"))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_so_far_say_which_cluster_and_namespace() {
+        let of = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let connection = connection_of(&words);
+            (connection.namespace, connection.context)
+        };
+        let shop = (Some("shop".to_owned()), None);
+        assert_eq!(of("kubectl-seccomp get -n shop"), shop);
+        assert_eq!(of("kubectl-seccomp use web --pinned --namespace=shop"), shop);
+        assert_eq!(of("kubectl-seccomp pin web --context prod -n shop"), (shop.0, Some("prod".to_owned())));
+        assert_eq!(of("kubectl-seccomp get"), (None, None));
+        assert_eq!(of("kubectl-seccomp"), (None, None));
+    }
 }

@@ -87,6 +87,7 @@ pub(crate) fn run_words(arguments: &Words, console: &mut Console) -> Result<Verd
     if arguments.words.is_empty() {
         words.push(OsString::new());
     }
+    let begins_flag = words.last().is_some_and(|word| word.as_encoded_bytes().starts_with(b"-"));
     complete::keep_words(words.clone());
     let (last, folder) = (words.len() - 1, std::env::current_dir().ok());
     let candidates = engine::complete(&mut Cli::command(), words, last, folder.as_deref())?;
@@ -94,6 +95,10 @@ pub(crate) fn run_words(arguments: &Words, console: &mut Console) -> Result<Verd
     let out = console.out();
     for candidate in candidates.iter().filter(|candidate| !candidate.is_hide_set()) {
         let value = candidate.get_value().to_string_lossy();
+        // As in kubectl, flags come where somebody has begun one.
+        if value.starts_with('-') && !begins_flag {
+            continue;
+        }
         if value.ends_with('/') {
             directive |= NO_SPACE;
         }
