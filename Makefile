@@ -5,6 +5,7 @@
 #   make lint           rustfmt, clippy, cargo deny, generated files
 #   make bench          every figure of docs/performance.md
 #   make soak           the long forms of the end-to-end tests
+#   make cli            kubectl-seccomp, one static binary, in target/cli/<processor>/
 #   make generate       crds/, deploy/ and the generated pages of docs/
 #   make clean-cluster  the local cluster, without traces
 
@@ -16,10 +17,10 @@ CLUSTER := cargo run --quiet --package portcullis-e2e --bin cluster --
 CARGO_DENY_VERSION := 0.20.2
 DENY := .tools/bin/cargo-deny
 
-.PHONY: help setup demo test test-unit test-e2e lint advisories bench soak generate cluster image clean-cluster
+.PHONY: help setup demo test test-unit test-e2e lint advisories bench soak cli generate cluster image clean-cluster
 
 help:
-	@sed -n '3,9p' $(MAKEFILE_LIST) | sed 's/^#   //'
+	@sed -n '3,10p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
 # What cargo itself needs before the harness can install the rest: a linker, and libseccomp for the property tests.
 BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev
@@ -73,6 +74,15 @@ bench: image
 
 soak: image
 	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture
+
+# Static, so that it runs on any Linux of the same processor.
+CLI_TARGET := $(shell uname --machine)-unknown-linux-gnu
+CLI_DIR := target/cli/$(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname --machine)))
+
+cli: setup
+	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --package portcullis-cli --target $(CLI_TARGET)
+	install -D --mode 755 target/$(CLI_TARGET)/release/kubectl-seccomp $(CLI_DIR)/kubectl-seccomp
+	@echo '==> $(CLI_DIR)/kubectl-seccomp: put it into a folder of PATH, and "kubectl seccomp" is there'
 
 generate: setup
 	HELM="$$($(CLUSTER) tool helm)" cargo run --quiet --package xtask -- codegen

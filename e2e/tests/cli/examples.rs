@@ -10,7 +10,7 @@ use portcullis_e2e::testing::{
 
 use crate::tool::{deployment, fixture, run, shell};
 
-/// The examples of a command, where it is one for a cluster.
+/// The examples of a command that need a cluster.
 fn examples(namespace: &TestNamespace, command: &str) -> Result<Vec<String>> {
     let help = std::process::Command::new(portcullis_e2e::cli::kubectl_seccomp()?)
         .args([command, "--help"])
@@ -19,7 +19,9 @@ fn examples(namespace: &TestNamespace, command: &str) -> Result<Vec<String>> {
     ensure!(help.contains("Examples:\n"), "{command} shows no example in {}", namespace.name());
     let examples = help.lines().skip_while(|line| *line != "Examples:");
     let examples = examples.filter_map(|line| line.trim_start().strip_prefix("$ ")).map(str::to_owned);
-    Ok(if help.contains("--kubeconfig") { examples.collect() } else { Vec::new() })
+    let cluster = help.contains("--kubeconfig");
+    let needs = |line: &String| cluster || line.contains("kubectl get ") || line.contains("kubectl apply ");
+    Ok(examples.filter(needs).collect())
 }
 
 #[tokio::test]
@@ -38,7 +40,10 @@ async fn the_examples_of_help_texts_work_as_they_stand_there() -> Result<()> {
         }
         deployment(&namespace).await?;
         let mut ran = 0;
-        for command in ["status", "who", "apply", "get", "history", "pin", "unpin", "use"] {
+        for command in [
+            "lint", "explain", "diff", "convert", "status", "who", "apply", "get", "history", "pin", "unpin",
+            "use",
+        ] {
             for line in examples(&namespace, command)? {
                 await_ready::<SeccompProfile>(&namespace.api(), "web").await?;
                 let said = shell(&namespace, folder.path(), &line)?;

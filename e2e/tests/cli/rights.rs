@@ -35,7 +35,7 @@ async fn what_a_user_may_not_read_is_named_and_the_rest_is_shown() -> Result<()>
             ("who uses the profiles is not known", "Role with the verb list on the resource pods"),
         ] {
             ensure!(
-                status.errors.lines().any(|line| line.starts_with(part) && line.contains(right)),
+                status.errors.lines().any(|line| line.starts_with(&format!("note: {part}")) && line.contains(right)),
                 "{part}: {right} is not said:\n{}",
                 status.errors
             );

@@ -35,11 +35,16 @@ impl Console {
         Ok(())
     }
 
-    /// Says something on standard error that is no part of the answer.
-    pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
+    /// Says on standard error how far something is, or what it came to: no part of the answer.
+    pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
         // Nobody is left to be told where standard error is closed.
         let _ = self.out.flush();
         let _ = writeln!(self.errors, "{text}");
+    }
+
+    /// The same as [`note`], after what was written so far.
+    pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
+        self.say(format_args!("{NOTE}note:{NOTE:#} {text}"));
     }
 
     /// Says on standard error why there is no answer.

@@ -13,9 +13,11 @@
 //! pub(crate) struct Arguments { .. }
 //! ```
 //!
+//! A command with more to say than examples uses [`help_after`].
+//!
 //! Where a command has no `--kubeconfig`, `tests/examples.rs` runs its examples with a shell among the files of
 //! `tests/examples/`; those with it run on a cluster, in `e2e/tests/cli`. One that names `registry.example.com` is for the tests
-//! that have a registry.
+//! that have a registry, and one that runs `kubectl get` or `kubectl apply` for those on a cluster too.
 
 use std::fmt::Write as _;
 
@@ -30,7 +32,13 @@ pub(crate) struct Example {
 
 /// The end of a command's help text.
 pub(crate) fn help(examples: &[Example]) -> String {
-    let mut text = "Examples:".to_owned();
+    help_after("", examples)
+}
+
+/// The end of a command's help text, with what is to be said before the examples.
+pub(crate) fn help_after(words: &str, examples: &[Example]) -> String {
+    let mut text = if words.is_empty() { String::new() } else { format!("{words}\n\n") };
+    text.push_str("Examples:");
     for Example { about, command } in examples {
         // Writing to a String can't fail.
         let _ = write!(text, "\n  {about}:\n    $ {command}");

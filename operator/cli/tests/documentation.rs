@@ -1,4 +1,4 @@
-//! What docs/cli.md and the help texts show is what the commands do.
+//! What docs/cli.md shows is what the commands do. `examples.rs` runs what the help texts show.
 
 use std::{
     env, fs,
@@ -76,58 +76,5 @@ fn the_page_shows_real_output() {
         fs::write(&path, &real).expect("the page is written");
     } else {
         assert!(page == real, "{PAGE} is stale; see this test. It should be:\n{real}");
-    }
-}
-
-/// The commands of the help's `Examples:`, by subcommand.
-fn examples() -> Vec<String> {
-    let help = |arguments: &[&str]| {
-        let output =
-            Command::new(BINARY).args(arguments).env_clear().output().expect("the binary can be run");
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let all = help(&["--help"]);
-    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1);
-    let commands =
-        commands.take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
-    commands
-        .filter(|command| *command != "help")
-        .flat_map(|command| {
-            let text = help(&[command, "--help"]);
-            let examples = text.lines().skip_while(|line| *line != "Examples:").skip(1);
-            let examples: Vec<String> = examples.map(|line| line.trim().to_owned()).collect();
-            assert!(!examples.is_empty(), "the help of {command} has no examples");
-            examples
-        })
-        .filter(|example| !example.is_empty())
-        .collect()
-}
-
-/// Files that the examples name.
-const FILES: &[(&str, &str)] = &[
-    ("profile.json", "docs/examples/old.json"),
-    ("old.json", "docs/examples/old.json"),
-    ("new.json", "docs/examples/new.json"),
-    ("web.json", "docs/examples/new.json"),
-    ("docker.json", "docs/examples/docker.json"),
-    ("web.yaml", "deploy/examples/nginx/profile.yaml"),
-    ("main/web.yaml", "deploy/examples/nginx/profile.yaml"),
-    ("deploy/web.yaml", "deploy/examples/nginx/profile.yaml"),
-    ("profiles/web.json", "docs/examples/old.json"),
-];
-
-#[test]
-fn the_helps_examples_run() {
-    let directory = tempfile::tempdir().expect("a directory");
-    for (name, from) in FILES {
-        let path = directory.path().join(name);
-        fs::create_dir_all(path.parent().expect("a directory")).expect("it is made");
-        fs::copy(root().join(from), path).expect("it is copied");
-    }
-    for example in examples() {
-        let output = shell(&example, directory.path());
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(matches!(output.status.code(), Some(0 | 1)), "{example}: {}\n{said}", output.status);
-        assert!(!said.contains("error:"), "{example}\n{said}");
     }
 }

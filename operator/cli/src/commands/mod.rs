@@ -1,10 +1,10 @@
 //! One module for each command.
 
+mod apply;
+pub(crate) mod completion;
 mod convert;
 mod diff;
 mod explain;
-mod apply;
-pub(crate) mod completion;
 mod get;
 mod history;
 mod lint;

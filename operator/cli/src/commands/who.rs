@@ -75,7 +75,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         }
         notes.into_iter().for_each(|note| console.note(note));
         if !matches!(arguments.output, Some(Output::Json | Output::Yaml)) {
-            console.note(report.summary.describe(&scope));
+            console.say(report.summary.describe(&scope));
         }
         Ok(if arguments.uncovered && report.summary.uncovered > 0 { Verdict::No } else { Verdict::Yes })
     })

@@ -104,7 +104,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         let manifests =
             manifest::read(&arguments.filename, &arguments.wanted(), &cluster.namespace, explicit)?;
         if show_findings(&manifests, console) {
-            console.note("Nothing was applied.");
+            console.say("Nothing was applied.");
             return Ok(Verdict::No);
         }
         let mut applied = Vec::new();
@@ -156,7 +156,7 @@ fn show_findings(manifests: &[Manifest], console: &mut Console) -> bool {
     for manifest in manifests {
         for finding in manifest.findings.iter().filter(|finding| finding.severity >= Severity::Warning) {
             let severity = finding.severity.as_str().to_ascii_lowercase();
-            console.note(format_args!("{}: {severity}: {finding}", manifest.owner.name()));
+            console.say(format_args!("{}: {severity}: {finding}", manifest.owner.name()));
             refused |= finding.severity == Severity::Error;
         }
     }

@@ -80,14 +80,14 @@ async fn follow(
                 *last = stage;
                 match &*last {
                     Stage::Unseen => {}
-                    Stage::Going(words) => console.note(format_args!("{}: {words}", owner.name())),
+                    Stage::Going(words) => console.say(format_args!("{}: {words}", owner.name())),
                     Stage::Ready(words) => {
                         writeln!(console.out(), "{}: {words}", owner.name())?;
                         console.flush()?;
                         return Ok(true);
                     }
                     Stage::Stalled(words) => {
-                        console.note(format_args!("{}: stalled: {words}", owner.name()));
+                        console.say(format_args!("{}: stalled: {words}", owner.name()));
                         return Ok(false);
                     }
                 }

@@ -15,25 +15,40 @@ use portcullis_profile::{
 
 use crate::{
     console::{self, Console},
+    example::{self, Example},
     input::{self, Format, Loaded},
     manifest, platform,
     verdict::Verdict,
 };
 
-/// Which file, into what.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const WORDS: &str = "\
 Docker's format is resolved for one container and node: the 14 capabilities that a container has by default and those of --cap,
 this machine's architecture or that of --arch, and Linux 5.10 or --kernel. OCI documents come out in their canonical form: sorted,
 one rule a line, the same bytes for the same content. What the other format can't say is an error or a note, never dropped in
-silence.
+silence.";
 
-Examples:
-  kubectl seccomp convert docker.json > oci.json
-  kubectl seccomp convert --cap NET_ADMIN --arch arm64 --kernel 6.1 docker.json
-  kubectl seccomp convert --to cr --name web --namespace shop profile.json | kubectl apply -f -
-  kubectl seccomp convert --to cr --cluster --name base --mode audit profile.json
-  kubectl get seccompprofiles.security-profiles-operator.x-k8s.io -o yaml | kubectl seccomp convert --to cr -")]
+const EXAMPLES: &[Example] = &[
+    Example {
+        about: "Docker's format for a container with the capabilities that it has by default",
+        command: "kubectl seccomp convert docker.json > oci.json",
+    },
+    Example {
+        about: "For a container and a node of your own",
+        command: "kubectl seccomp convert --cap NET_ADMIN --arch arm64 --kernel 6.1 docker.json",
+    },
+    Example {
+        about: "Make a custom resource of it",
+        command: "kubectl seccomp convert --to cr --name web web.json | kubectl apply -f -",
+    },
+    Example {
+        about: "A ClusterSeccompProfile that only logs",
+        command: "kubectl seccomp convert --to cr --cluster --name base --mode audit web.json",
+    },
+];
+
+/// Which file, into what.
+#[derive(Debug, Args)]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(crate) struct Arguments {
     /// A file with profiles in any format; `-` is standard input.
     #[arg(value_name = "FILE")]

@@ -12,23 +12,36 @@ use portcullis_profile::{Arch, compare::changes, evaluate::Runtime};
 
 use crate::{
     console::Console,
+    example::{self, Example},
     input,
     platform::{self, RuntimeName},
     verdict::Verdict,
 };
 
-/// Which files, and whose nodes.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const WORDS: &str = "\
 What a runtime would do with every call and argument is compared, not text: the order of rules and how they are divided don't
 matter. Exits with 0 where the profiles do the same, with 1 where not, with 2 where a file can't be read. With --looser-only
-exits with 1 only where B lets a call, or an argument, get further than A does.
+exits with 1 only where B lets a call, or an argument, get further than A does.";
 
-Examples:
-  kubectl seccomp diff old.json new.json
-  kubectl seccomp diff --looser-only main/web.yaml web.yaml
-  kubectl seccomp diff --arch arm64 --runtime crun old.json new.json
-  git show HEAD:web.json | kubectl seccomp diff - web.json")]
+const EXAMPLES: &[Example] = &[
+    Example { about: "What changes for the container", command: "kubectl seccomp diff api.json web.json" },
+    Example {
+        about: "Fail a review where a call gets further than before",
+        command: "kubectl seccomp diff --looser-only api.json web.json",
+    },
+    Example {
+        about: "As crun loads them on ARM nodes",
+        command: "kubectl seccomp diff --arch arm64 --runtime crun api.json web.json",
+    },
+    Example {
+        about: "Compare with what another program writes",
+        command: "cat api.json | kubectl seccomp diff - web.json",
+    },
+];
+
+/// Which files, and whose nodes.
+#[derive(Debug, Args)]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(crate) struct Arguments {
     /// A file with one profile in any format; `-` is standard input.
     #[arg(value_name = "A")]

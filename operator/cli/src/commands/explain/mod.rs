@@ -12,22 +12,32 @@ use portcullis_profile::{Arch, evaluate::Runtime, explain::explain};
 
 use crate::{
     console::Console,
+    example::{self, Example},
     input,
     platform::{self, RuntimeName},
     verdict::Verdict,
 };
 use document::Document;
 
+const WORDS: &str = "\
+The runtime default is that of the containerd named in the output; of architectures without one here nothing is compared.";
+
+const EXAMPLES: &[Example] = &[
+    Example { about: "What a profile allows", command: "kubectl seccomp explain web.json" },
+    Example { about: "On ARM nodes", command: "kubectl seccomp explain --arch arm64 web.json" },
+    Example {
+        about: "For a pull request",
+        command: "kubectl seccomp explain -o markdown web.json >> summary.md",
+    },
+    Example {
+        about: "Explain what is in the cluster",
+        command: "kubectl get seccompprofile web -o yaml | kubectl seccomp explain -",
+    },
+];
+
 /// Which file, and whose nodes.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-The runtime default is that of the containerd named in the output; of architectures without one here nothing is compared.
-
-Examples:
-  kubectl seccomp explain profile.json
-  kubectl seccomp explain --arch arm64 profile.json
-  kubectl seccomp explain -o markdown profile.json >> $GITHUB_STEP_SUMMARY
-  kubectl get seccompprofile web -o yaml | kubectl seccomp explain -")]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(crate) struct Arguments {
     /// A file with profiles in any format; `-` is standard input.
     #[arg(value_name = "FILE")]

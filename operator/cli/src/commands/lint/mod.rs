@@ -15,23 +15,33 @@ use portcullis_profile::{
 
 use crate::{
     console::{self, Console},
+    example::{self, Example},
     input::{self, Loaded, Position, Unreadable},
     platform,
     verdict::Verdict,
 };
 
+const WORDS: &str = "\
+Exits with 0 without findings of severity Error (with --strict: without Errors and Warnings), with 1 otherwise, with 2 where a
+file can't be read. The other files are linted all the same. Every code is explained in docs/lint.md.";
+
+const EXAMPLES: &[Example] = &[
+    Example { about: "Check a profile", command: "kubectl seccomp lint web.json" },
+    Example { about: "Fail a job for warnings too", command: "kubectl seccomp lint --strict *.json" },
+    Example {
+        about: "For nodes of these kinds",
+        command: "kubectl seccomp lint --arch amd64,arm64 --runc-version 1.1 web.json",
+    },
+    Example { about: "For a code scanner", command: "kubectl seccomp lint -o sarif *.json > seccomp.sarif" },
+    Example {
+        about: "Check what is in the cluster",
+        command: "kubectl get seccompprofiles -A -o yaml | kubectl seccomp lint -",
+    },
+];
+
 /// Which files, and what they are for.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Exits with 0 without findings of severity Error (with --strict: without Errors and Warnings), with 1 otherwise, with 2 where a
-file can't be read. The other files are linted all the same. Every code is explained in docs/lint.md.
-
-Examples:
-  kubectl seccomp lint profile.json
-  kubectl seccomp lint --strict deploy/*.yaml
-  kubectl seccomp lint --arch amd64,arm64 --runc-version 1.1 profile.json
-  kubectl seccomp lint -o sarif profiles/*.json > seccomp.sarif
-  kubectl get seccompprofiles -A -o yaml | kubectl seccomp lint -")]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(crate) struct Arguments {
     /// Files with profiles in any format; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]

@@ -45,7 +45,7 @@ pub(super) async fn follow(
             table.write_row(&overview::row(line, &question.scope, wide), console.out())?;
         }
         for line in gone(&shown, &report.profiles) {
-            console.note(format_args!("{} is deleted", line.reference()));
+            console.say(format_args!("{} is deleted", line.reference()));
         }
         console.flush()?;
         shown = report.profiles;

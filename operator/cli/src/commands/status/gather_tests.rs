@@ -48,7 +48,7 @@ fn revision(digest: &str, sequence: u8, since: &str) -> Value {
                 "portcullis.dev/digest": digest, "portcullis.dev/sequence": sequence.to_string(),
                 "portcullis.dev/owner-uid": "u",
             },
-            "creationTimestamp": "2026-01-01T00:00:00Z",
+            "creationTimestamp": since,
             "managedFields": [{"manager": "portcullis-controller", "operation": "Apply", "time": since}],
         },
     })

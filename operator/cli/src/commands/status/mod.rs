@@ -76,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         }
         report.notes.iter().for_each(|note| console.note(note));
         if report.profiles.is_empty() {
-            console.note(format_args!("No profiles in {}.", question.scope.describe()));
+            console.say(format_args!("No profiles in {}.", question.scope.describe()));
         }
         Ok(Verdict::Yes)
     })
