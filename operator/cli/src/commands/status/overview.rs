@@ -64,8 +64,9 @@ impl Line {
     }
 
     fn state(&self) -> String {
-        match &self.reason {
+        match self.reason.as_deref() {
             None => "True".to_owned(),
+            Some("Unseen") => "Unknown".to_owned(),
             Some(reason) => format!("False ({reason})"),
         }
     }
