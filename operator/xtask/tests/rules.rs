@@ -13,10 +13,11 @@ use xtask::{codegen, workspace_root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-profile", &[]),
     ("portcullis-api", &["portcullis-profile"]),
+    ("portcullis-artifact", &["portcullis-profile"]),
     ("portcullis-runtime", &[]),
     ("portcullis-controller", &["portcullis-api", "portcullis-profile", "portcullis-runtime"]),
     ("portcullis-agent", &["portcullis-api", "portcullis-profile", "portcullis-runtime"]),
-    ("portcullis-cli", &["portcullis-api", "portcullis-profile"]),
+    ("portcullis-cli", &["portcullis-api", "portcullis-artifact", "portcullis-profile"]),
     ("portcullis", &["portcullis-agent", "portcullis-controller", "portcullis-runtime"]),
     ("xtask", &["portcullis-api", "portcullis-profile"]),
     ("portcullis-e2e", &["portcullis-api"]),

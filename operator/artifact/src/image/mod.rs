@@ -1,0 +1,188 @@
+//! A profile among the files of a container image.
+
+mod decompress;
+mod layer;
+mod path;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+};
+
+use bytes::{Buf as _, Bytes};
+use oci_spec::image::{Descriptor, ImageManifest};
+use portcullis_profile::Digest;
+use tokio::sync::mpsc;
+
+use crate::{
+    Error, Result, blob::digest_of, error::shown, format::MAX_ARTIFACT_BYTES, repository::Repository,
+};
+use layer::{Node, Sighting};
+pub(crate) use path::FilePath;
+
+/// The most bytes of layers that a search reads (16 GiB).
+const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// The most layers of an image; overlayfs takes 500 (`OVL_MAX_STACK`).
+const MAX_LAYERS: usize = 500;
+/// How many links are followed; Linux follows 40 (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+/// Pieces of a layer that may wait to be searched.
+const QUEUE: usize = 16;
+
+/// A file of an image.
+pub(crate) struct Found {
+    pub(crate) content: Vec<u8>,
+    pub(crate) layer: Digest,
+    /// Where it really is.
+    pub(crate) path: String,
+}
+
+/// Looks for a file from the top layer down and reads no layer below the one that decides. That one is read to its end,
+/// for only then is it known to be what its digest says.
+pub(crate) async fn find(
+    repository: &Repository,
+    manifest: &ImageManifest,
+    wanted: &FilePath,
+) -> Result<Found> {
+    let fail = |problem: String| repository.content(problem);
+    let layers: Vec<&Descriptor> = manifest.layers().iter().rev().collect();
+    if layers.len() > MAX_LAYERS {
+        return Err(fail(format!("it has {} layers, over {MAX_LAYERS}", layers.len())));
+    }
+    let (mut path, mut from, mut read) = (wanted.clone(), 0, 0_u64);
+    for _ in 0..=MAX_LINKS {
+        let mut search = Search::new(path.clone());
+        let mut next = None;
+        for (position, descriptor) in layers.iter().enumerate().skip(from) {
+            let digest = digest_of(descriptor).map_err(fail)?;
+            read = read.saturating_add(descriptor.size());
+            if read > MAX_BYTES {
+                return Err(fail(format!(
+                    "looking for {wanted} takes reading more than {MAX_BYTES} bytes of layers"
+                )));
+            }
+            let sighting = look(repository, descriptor, &path).await?;
+            match search.step(sighting).map_err(fail)? {
+                Step::Lower => {}
+                Step::Found(content) => return Ok(Found { content, layer: digest, path: path.to_string() }),
+                Step::Nowhere => break,
+                Step::Elsewhere(target) => next = Some((target, 0)),
+                Step::SameLayer(target) => next = Some((target, position)),
+            }
+            if next.is_some() {
+                break;
+            }
+        }
+        let Some(found) = next else {
+            let through = if path == *wanted { String::new() } else { format!(" (a link to {path})") };
+            return Err(fail(format!("{wanted}{through} is not in the image: see --path")));
+        };
+        (path, from) = found;
+    }
+    Err(fail(format!("{wanted} is behind more than {MAX_LINKS} links")))
+}
+
+/// What to do after a layer.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Look at the next lower layer.
+    Lower,
+    /// The file.
+    Found(Vec<u8>),
+    /// No lower layer can have it.
+    Nowhere,
+    /// A symbolic link: look there, from the top.
+    Elsewhere(FilePath),
+    /// A hard link: look there, in this layer first.
+    SameLayer(FilePath),
+}
+
+/// A search on its way down.
+struct Search {
+    path: FilePath,
+    /// The depths at which an upper layer has a directory: what is no directory below it is replaced by that.
+    directories: BTreeSet<usize>,
+}
+
+impl Search {
+    fn new(path: FilePath) -> Self {
+        Self { path, directories: BTreeSet::new() }
+    }
+
+    fn step(&mut self, sighting: Sighting) -> std::result::Result<Step, String> {
+        let whole = self.path.components().len();
+        for (depth, node) in sighting.nodes {
+            let is_above = depth < whole;
+            match node {
+                Node::Directory if is_above => {
+                    self.directories.insert(depth);
+                }
+                _ if self.directories.contains(&depth) => return Ok(Step::Nowhere),
+                Node::Symlink(target) => {
+                    return self.path.through(depth, &target).map(Step::Elsewhere);
+                }
+                Node::File(_) | Node::Hardlink(_) | Node::Other if is_above => return Ok(Step::Nowhere),
+                Node::File(content) if content.len() as u64 > MAX_ARTIFACT_BYTES => {
+                    return Err(format!(
+                        "{} is longer than {MAX_ARTIFACT_BYTES} bytes, which no profile is",
+                        self.path
+                    ));
+                }
+                Node::File(content) => return Ok(Step::Found(content)),
+                // A hard link's target is a name from the archive's root.
+                Node::Hardlink(target) => return Ok(Step::SameLayer(format!("/{target}").parse()?)),
+                Node::Directory => {
+                    return Err(format!("{} is a directory: name a file with --path", self.path));
+                }
+                Node::Other => return Err(format!("{} is no regular file: name one with --path", self.path)),
+            }
+        }
+        Ok(if sighting.hides_lower { Step::Nowhere } else { Step::Lower })
+    }
+}
+
+/// Reads a layer as it arrives; what it says counts only when it was verified.
+async fn look(repository: &Repository, descriptor: &Descriptor, path: &FilePath) -> Result<Sighting> {
+    let mut blob = repository.blob(descriptor).await?;
+    let (pieces, received) = mpsc::channel(QUEUE);
+    let wanted = path.clone();
+    let scan =
+        tokio::task::spawn_blocking(move || layer::scan(Pieces { received, piece: Bytes::new() }, &wanted));
+    while let Some(piece) = blob.next().await? {
+        // An archive ends before its last bytes, or is damaged; the digest tells, so the rest is read all the same.
+        let _ = pieces.send(piece).await;
+    }
+    drop(pieces);
+    let fail = |problem: &dyn std::fmt::Display| {
+        let problem = shown(&problem.to_string());
+        repository.content(format!("its layer {} can't be read: {problem}", descriptor.digest()))
+    };
+    match scan.await {
+        Ok(Ok(sighting)) => Ok(sighting),
+        Ok(Err(error)) => Err(fail(&error)),
+        Err(error) => Err::<_, Error>(fail(&error)),
+    }
+}
+
+/// A layer for a reader that waits.
+struct Pieces {
+    received: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.received.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let length = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..length]);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests;
