@@ -1,4 +1,4 @@
-//! Kubernetes, etcd, kubectl and Helm, built from their official Go modules.
+//! Kubernetes, etcd, kubectl, Helm and oras, built from their official Go modules.
 //!
 //! The committed module files in `cluster/` pin every dependency. For another version of Kubernetes a copy of the module
 //! file with the versions rewritten is tidied below the cluster's folder.
@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     command::{self, command},
+    lock::Lock,
     paths::{self, Paths, hex},
     progress,
     settings::{KubernetesVersion, Settings},
@@ -31,6 +32,7 @@ const KUBERNETES: [(&str, &str); 7] = [
     ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
 ];
 const HELM: [(&str, &str); 1] = [("helm.sh/helm/v4/cmd/helm", "helm")];
+const ORAS: [(&str, &str); 1] = [("oras.land/oras/cmd/oras", "oras")];
 
 /// How often a long build says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
@@ -66,16 +68,25 @@ impl Binaries {
     pub fn ensure(settings: &Settings) -> Result<Self> {
         let paths = Paths::new(&settings.dir);
         let binaries = Self::locate(settings)?;
-        let build = |module: &Module, target: &Path| -> Result<()> {
-            if module.is_built(target) {
-                return Ok(());
-            }
-            progress::step(format_args!("build {} with Go", module.title), || module.build(&paths, target))
-        };
-        build(&Module::kubernetes(settings.version), &binaries.kubernetes)?;
-        build(&Module::helm(), &binaries.helm)?;
+        Module::kubernetes(settings.version).ensure(&paths, &binaries.kubernetes)?;
+        Module::helm().ensure(&paths, &binaries.helm)?;
         Ok(binaries)
     }
+}
+
+/// The path of oras, a client of registries that is not ours, built where it is not built yet.
+///
+/// # Errors
+/// Where Go is missing or the build fails.
+pub fn oras(settings: &Settings) -> Result<PathBuf> {
+    let paths = Paths::new(&settings.dir);
+    let module = Module::oras();
+    let target = paths.binaries().join(module.key()?);
+    if !module.is_built(&target) {
+        let _lock = Lock::exclusive(&paths.lock(), "to build")?;
+        module.ensure(&paths, &target)?;
+    }
+    Ok(target.join("oras"))
 }
 
 /// A committed module file and what is built from it.
@@ -94,6 +105,17 @@ impl Module {
 
     fn helm() -> Self {
         Self { name: "helm", title: "Helm".to_owned(), programs: &HELM, version: None }
+    }
+
+    fn oras() -> Self {
+        Self { name: "oras", title: "oras".to_owned(), programs: &ORAS, version: None }
+    }
+
+    fn ensure(&self, paths: &Paths, target: &Path) -> Result<()> {
+        if self.is_built(target) {
+            return Ok(());
+        }
+        progress::step(format_args!("build {} with Go", self.title), || self.build(paths, target))
     }
 
     fn source(&self) -> PathBuf {

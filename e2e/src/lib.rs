@@ -23,11 +23,12 @@ mod paths;
 mod pki;
 mod process;
 pub mod progress;
+pub mod registry;
 pub mod settings;
 pub mod testing;
 mod wait;
 
-pub use binaries::Binaries;
+pub use binaries::{Binaries, oras};
 pub use cluster::{Cluster, Component};
 pub use local::{FIRST_NODES, LocalCluster, ProcessStatus, Status};
 pub use lock::{Lock, Usage};

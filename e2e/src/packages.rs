@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
+    Lock, Paths,
     command::{command, output},
     progress,
 };
@@ -27,9 +28,12 @@ const NEEDED: [(&str, &str); 14] = [
     ("/usr/bin/promtool", "prometheus"),
 ];
 
+/// What tests of registries need besides.
+const REGISTRY: [(&str, &str); 1] = [("/usr/bin/docker-registry", "docker-registry")];
+
 /// The packages whose files are not there, each once.
-fn missing(exists: impl Fn(&Path) -> bool) -> Vec<&'static str> {
-    let mut packages: Vec<&str> = NEEDED
+fn missing(needed: &[(&'static str, &'static str)], exists: impl Fn(&Path) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<&str> = needed
         .iter()
         .filter(|(file, _)| !exists(Path::new(file)) && !exists(&merged_usr(file)))
         .map(|&(_, package)| package)
@@ -43,12 +47,28 @@ fn merged_usr(file: &str) -> std::path::PathBuf {
     file.strip_prefix("/usr").unwrap_or(file).into()
 }
 
-/// Installs what is missing.
+/// Installs what a node lacks.
 ///
 /// # Errors
 /// Where apt is missing or fails.
 pub(crate) fn ensure() -> Result<()> {
-    let missing = missing(Path::exists);
+    ensure_all(&NEEDED)
+}
+
+/// Installs a registry where there is none.
+///
+/// # Errors
+/// Where apt is missing or fails.
+pub(crate) fn ensure_registry(paths: &Paths) -> Result<()> {
+    if missing(&REGISTRY, Path::exists).is_empty() {
+        return Ok(());
+    }
+    let _lock = Lock::exclusive(&paths.lock(), "to install packages")?;
+    ensure_all(&REGISTRY)
+}
+
+fn ensure_all(needed: &[(&'static str, &'static str)]) -> Result<()> {
+    let missing = missing(needed, Path::exists);
     if missing.is_empty() {
         return Ok(());
     }
@@ -84,12 +104,12 @@ mod tests {
 
     #[test]
     fn a_package_of_two_missing_files_is_named_once() {
-        let missing = missing(|file| !file.ends_with("containerd") && !file.ends_with("ctr"));
+        let missing = missing(&NEEDED, |file| !file.ends_with("containerd") && !file.ends_with("ctr"));
         assert_eq!(missing, ["containerd"]);
     }
 
     #[test]
     fn an_unmerged_usr_counts() {
-        assert!(missing(|file| !file.starts_with("/usr")).is_empty());
+        assert!(missing(&NEEDED, |file| !file.starts_with("/usr")).is_empty());
     }
 }

@@ -46,7 +46,7 @@ pub enum Error {
         source: reqwest::Error,
     },
     /// The time for the whole task is over.
-    #[error("{registry} took longer than {seconds} s: see --timeout")]
+    #[error("{registry} took longer than {seconds} s")]
     Deadline {
         /// The registry's host, and port.
         registry: String,
@@ -54,7 +54,7 @@ pub enum Error {
         seconds: u64,
     },
     /// The registry wants other credentials.
-    #[error("{url} refuses access ({status}{said}): {remedy}")]
+    #[error("{url} refuses access ({status}{said})")]
     Denied {
         /// What was asked for.
         url: String,
@@ -62,8 +62,6 @@ pub enum Error {
         status: u16,
         /// What the registry said, behind a comma, shortened.
         said: String,
-        /// What to do.
-        remedy: &'static str,
     },
     /// The registry has no such thing.
     #[error("there is no {what} ({url}{said})")]
@@ -101,8 +99,26 @@ pub enum Error {
         /// What is wrong with it, and what to do.
         problem: String,
     },
+    /// An image has no file at a path.
+    #[error("{reference}: {path} is not in the image")]
+    NotInImage {
+        /// The image.
+        reference: String,
+        /// The path, and where links from there lead.
+        path: String,
+    },
+    /// There is no image for a platform.
+    #[error("{reference}: there is no image for {wanted}, only for {}", available.join(", "))]
+    NoPlatform {
+        /// The images.
+        reference: String,
+        /// The platform.
+        wanted: String,
+        /// The platforms that there are images for.
+        available: Vec<String>,
+    },
     /// A profile can't be pushed.
-    #[error("the profile can't be an OCI seccomp artifact: {}", .0.join("; "))]
+    #[error("the profile is refused:{}", .0.iter().map(|reason| format!("\n  {reason}")).collect::<String>())]
     Refused(Vec<String>),
     /// A local file can't be read.
     #[error("can't read {file}", file = file.display())]

@@ -6,7 +6,7 @@
 use oci_spec::image::ImageManifest;
 use portcullis_profile::{
     Profile,
-    lint::{Code, LintContext, Severity, lint},
+    lint::{Code, Finding, LintContext, Severity, lint},
 };
 
 use crate::error::shown;
@@ -17,16 +17,20 @@ pub const SECCOMP_MEDIA_TYPE: &str = "application/vnd.cncf.seccomp-profile.confi
 /// The longest profile that runtimes pull, in bytes (1 MiB).
 pub const MAX_ARTIFACT_BYTES: u64 = 1024 * 1024;
 
-/// Why runtimes would refuse a profile as an artifact; nothing where they would not.
-///
-/// These are the linter's errors, and its [`Code::NoArtifact`].
+/// Why runtimes refuse a profile as an artifact; nothing where they don't. See [`Code::NoArtifact`].
 #[must_use]
 pub fn refusals(profile: &Profile) -> Vec<String> {
-    lint(profile, &LintContext::default())
-        .into_iter()
-        .filter(|finding| finding.severity == Severity::Error || finding.code == Code::NoArtifact)
-        .map(|finding| finding.to_string())
-        .collect()
+    findings(profile, |finding| finding.code == Code::NoArtifact)
+}
+
+/// Why nobody should share a profile: runtimes refuse the artifact, or start no container with it, or it doesn't confine.
+pub(crate) fn objections(profile: &Profile) -> Vec<String> {
+    findings(profile, |finding| finding.severity == Severity::Error || finding.code == Code::NoArtifact)
+}
+
+fn findings(profile: &Profile, wanted: impl Fn(&Finding) -> bool) -> Vec<String> {
+    let all = lint(profile, &LintContext::default());
+    all.iter().filter(|finding| wanted(finding)).map(ToString::to_string).collect()
 }
 
 /// What is wrong with the manifest of something that says that it is a seccomp profile.

@@ -272,7 +272,7 @@ pub async fn fetch(source: &Source, access: &Access) -> Result<(Index, Vec<u8>)>
 async fn from_web(url: &Url, access: &Access) -> Result<Vec<u8>> {
     let shown_url = transport::without_query(url);
     if url.scheme() != "https" && !access.plain_http {
-        let problem = "it is not encrypted: write https, or add --plain-http".to_owned();
+        let problem = "it is not encrypted: write https, or allow plain HTTP".to_owned();
         return Err(Error::Reference { text: shown_url, problem });
     }
     let request = access.client()?.get(url.clone()).send().await;

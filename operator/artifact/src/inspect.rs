@@ -154,7 +154,7 @@ fn describe(reference: &Reference, manifest: &Manifest, profile: Option<ProfileS
 fn summary(layer: &Descriptor) -> LayerSummary {
     let title = layer.annotations().as_ref().and_then(|annotations| annotations.get(TITLE));
     LayerSummary {
-        digest: shown(&layer.digest().to_string()),
+        digest: shown(layer.digest().as_ref()),
         media_type: shown(layer.media_type().as_ref()),
         size: layer.size(),
         title: title.map(|title| shown(title)),

@@ -1,7 +1,7 @@
 //! Manifests, and what they describe.
 
 use http::{HeaderMap, header};
-use oci_spec::image::{ImageIndex, ImageManifest, MediaType};
+use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use portcullis_profile::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,8 +14,10 @@ const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+j
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 const OCI_IMAGE_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const DOCKER_IMAGE_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-/// The type of an artifact whose maker gave none, as oras and the Security Profiles Operator write it.
-const UNKNOWN_ARTIFACT: &str = "application/vnd.unknown.config.v1+json";
+/// The types of an artifact whose maker gave none, as oras-go 1.0 (and with it the Security Profiles Operator) and 1.1
+/// write them.
+const UNKNOWN_ARTIFACTS: [&str; 2] =
+    ["application/vnd.unknown.config.v1+json", "application/vnd.unknown.artifact.v1"];
 
 /// What is asked for.
 pub(crate) const ACCEPTED: [&str; 4] = [OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_LIST];
@@ -130,13 +132,19 @@ pub(crate) fn kind(manifest: &ImageManifest) -> Kind {
         Some(SECCOMP_MEDIA_TYPE) => Kind::SeccompArtifact,
         Some(INDEX_MEDIA_TYPE) => Kind::ProfileIndex,
         Some(OCI_IMAGE_CONFIG | DOCKER_IMAGE_CONFIG) => Kind::Image,
-        Some(UNKNOWN_ARTIFACT) | None if crate::operator_profile::is_one(manifest) => Kind::OperatorProfile,
-        _ => Kind::Other,
+        other => {
+            let untyped = other.is_none_or(|other| UNKNOWN_ARTIFACTS.contains(&other));
+            if untyped && crate::operator_profile::is_one(manifest) {
+                Kind::OperatorProfile
+            } else {
+                Kind::Other
+            }
+        }
     }
 }
 
 /// The platform's manifest among several.
-pub(crate) fn choose(index: &ImageIndex, wanted: &Platform) -> Result<Digest, String> {
+pub(crate) fn choose<'i>(index: &'i ImageIndex, wanted: &Platform) -> Result<&'i Descriptor, Vec<String>> {
     let platforms = || {
         index.manifests().iter().filter_map(|entry| {
             let platform = entry.platform().as_ref()?;
@@ -147,16 +155,14 @@ pub(crate) fn choose(index: &ImageIndex, wanted: &Platform) -> Result<Digest, St
     let found = platforms()
         .find(|(_, os, architecture, variant)| wanted.matches(os, architecture, variant.as_deref()));
     if let Some((entry, ..)) = found {
-        return crate::blob::digest_of(entry);
+        return Ok(entry);
     }
-    let mut has: Vec<String> = platforms()
+    let has = platforms()
         // Attestations stand beside images as `unknown/unknown`.
         .filter(|(_, os, ..)| os != "unknown")
         .map(|(_, os, architecture, variant)| {
             let variant = variant.map(|variant| format!("/{variant}")).unwrap_or_default();
             shown(&format!("{os}/{architecture}{variant}"))
-        })
-        .collect();
-    has.truncate(20);
-    Err(format!("it has no image for {wanted}: choose one of {} with --platform", has.join(", ")))
+        });
+    Err(has.take(20).collect())
 }

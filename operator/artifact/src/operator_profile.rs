@@ -44,7 +44,7 @@ pub(crate) fn layer<'m>(manifest: &'m ImageManifest, platform: &Platform) -> Res
         [only] if !title(only).is_some_and(|title| title.starts_with("profile-")) => Ok(only),
         _ => {
             let names: Vec<String> = layers.iter().filter_map(title).take(20).map(shown).collect();
-            Err(format!("it has neither {own} nor profile.yaml but {}: see --platform", names.join(", ")))
+            Err(format!("it has neither {own} nor profile.yaml, only {}", names.join(", ")))
         }
     }
 }
@@ -67,8 +67,8 @@ pub(crate) fn profile(yaml: &[u8]) -> Result<Profile, String> {
     };
     if let Some(base) = spec.remove("baseProfileName").filter(|base| base.as_str() != Some("")) {
         return Err(format!(
-            "it is built on another profile (spec.baseProfileName: {}), without which it is not whole: \
-             pull it with --verbatim, and merge it with that one",
+            "it is built on another profile (spec.baseProfileName: {}), without which it is not \
+             whole: merge the two",
             shown(base.as_str().unwrap_or_default())
         ));
     }
@@ -139,7 +139,7 @@ spec:
         );
         assert_eq!(chosen(&["profile.yaml", "profile-linux-amd64.yaml"]).unwrap(), "profile.yaml");
         assert_eq!(chosen(&["nginx.yaml"]).unwrap(), "nginx.yaml");
-        assert!(chosen(&["profile-linux-amd64.yaml"]).unwrap_err().contains("--platform"));
+        assert!(chosen(&["profile-linux-amd64.yaml"]).unwrap_err().contains("only profile-linux-amd64.yaml"));
         assert!(is_one(&manifest(&["profile-linux-amd64.yaml", "x"])));
         assert!(is_one(&manifest(&["x.yaml"])) && !is_one(&manifest(&["x.json"])));
     }

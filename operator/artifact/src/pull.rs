@@ -111,9 +111,7 @@ async fn find(reference: &Reference, wanted: &Wanted, access: &Access) -> Result
             (found.layer, Some(found.path), found.content)
         }
         Kind::ProfileIndex => {
-            return Err(fail(
-                "it is an index of profiles: add it with `index add NAME oci://...`".to_owned(),
-            ));
+            return Err(fail("it is an index of profiles, not a profile".to_owned()));
         }
         Kind::ImageIndex | Kind::Other => {
             let is = manifest::artifact_type(&content).map_or_else(|| "untyped".to_owned(), shown);
@@ -135,7 +133,12 @@ pub(crate) async fn one(
         Content::One(manifest) => return Ok((first.digest, manifest)),
         Content::Several(index) => index,
     };
-    let digest = manifest::choose(&index, platform).map_err(|problem| repository.content(problem))?;
+    let chosen = manifest::choose(&index, platform).map_err(|available| Error::NoPlatform {
+        reference: repository.reference().to_string(),
+        wanted: platform.to_string(),
+        available,
+    })?;
+    let digest = digest_of(chosen).map_err(|problem| repository.content(problem))?;
     match repository.manifest(Some(digest)).await?.content {
         Content::One(manifest) => Ok((digest, manifest)),
         Content::Several(_) => {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     Access, Error, Reference, Result,
     error::shown,
-    format::{MAX_ARTIFACT_BYTES, SECCOMP_MEDIA_TYPE, refusals},
+    format::{MAX_ARTIFACT_BYTES, SECCOMP_MEDIA_TYPE, objections},
     manifest::OCI_MANIFEST,
     operator_profile::TITLE,
     repository::{Repository, Right},
@@ -78,7 +78,7 @@ fn pack(layer: &[u8], annotations: &BTreeMap<String, String>) -> Vec<u8> {
 /// Pushes a profile in its canonical form to a reference's tag.
 ///
 /// # Errors
-/// Where runtimes would refuse the artifact ([`Error::Refused`]), or the registry does not take it.
+/// Where runtimes refuse the artifact or the linter the profile ([`Error::Refused`]), or the registry does not take it.
 pub async fn push(
     profile: &Profile,
     reference: &Reference,
@@ -89,7 +89,7 @@ pub async fn push(
         let problem = format!("push to a tag: {digest} follows from the content");
         return Err(Error::Reference { text: shown(&reference.to_string()), problem });
     }
-    let mut reasons = refusals(profile);
+    let mut reasons = objections(profile);
     let layer = Bytes::from(profile.render());
     if layer.len() as u64 > MAX_ARTIFACT_BYTES {
         reasons.push(format!("it has {} bytes, over {MAX_ARTIFACT_BYTES}", layer.len()));

@@ -100,12 +100,7 @@ pub(crate) async fn failure(what: &str, response: Response) -> Error {
     let (url, status) = (url_of(&response), response.status().as_u16());
     let said = explanation(response).await;
     match status {
-        401 => {
-            let remedy =
-                "log in with `docker login` or `podman login`, or give --username and --password-stdin";
-            Error::Denied { url, status, said, remedy }
-        }
-        403 => Error::Denied { url, status, said, remedy: "these credentials don't suffice" },
+        401 | 403 => Error::Denied { url, status, said },
         404 => Error::NotFound { what: what.to_owned(), url, said },
         _ => Error::Status { url, status, said },
     }

@@ -13,6 +13,8 @@ mod input;
 mod layout;
 mod manifest;
 mod platform;
+mod registry;
+mod shared;
 mod table;
 mod verdict;
 

@@ -75,7 +75,10 @@ pub(crate) async fn find(
         }
         let Some(found) = next else {
             let through = if path == *wanted { String::new() } else { format!(" (a link to {path})") };
-            return Err(fail(format!("{wanted}{through} is not in the image: see --path")));
+            return Err(Error::NotInImage {
+                reference: repository.reference().to_string(),
+                path: format!("{wanted}{through}"),
+            });
         };
         (path, from) = found;
     }
@@ -132,9 +135,9 @@ impl Search {
                 // A hard link's target is a name from the archive's root.
                 Node::Hardlink(target) => return Ok(Step::SameLayer(format!("/{target}").parse()?)),
                 Node::Directory => {
-                    return Err(format!("{} is a directory: name a file with --path", self.path));
+                    return Err(format!("{} is a directory", self.path));
                 }
-                Node::Other => return Err(format!("{} is no regular file: name one with --path", self.path)),
+                Node::Other => return Err(format!("{} is no regular file", self.path)),
             }
         }
         Ok(if sighting.hides_lower { Step::Nowhere } else { Step::Lower })

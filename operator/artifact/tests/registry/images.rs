@@ -150,10 +150,7 @@ async fn a_platform_is_chosen() {
     assert_eq!(pulled.named, named);
     assert_eq!(json!(pulled.manifest), entries[1]["digest"]);
     let error = pull_for("linux/s390x").await.unwrap_err().to_string();
-    assert!(
-        error.contains("no image for linux/s390x: choose one of linux/amd64, linux/arm64 with"),
-        "{error}"
-    );
+    assert!(error.contains("no image for linux/s390x, only for linux/amd64, linux/arm64"), "{error}");
     let seen = inspect(&fake.reference("app:1"), &Wanted::default(), &Fake::access()).await.unwrap();
     assert_eq!((seen.kind, seen.platforms.len()), (Kind::ImageIndex, 3));
 }

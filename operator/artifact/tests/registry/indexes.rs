@@ -29,7 +29,7 @@ async fn an_index_is_had_from_the_web_a_registry_and_a_file() {
         assert_eq!(text, INDEX.as_bytes());
     }
     let error = pull(&fake.reference("profiles:1"), &Wanted::default(), &Fake::access()).await.unwrap_err();
-    assert!(error.to_string().contains("index add"), "{error}");
+    assert!(error.to_string().contains("not a profile"), "{error}");
 }
 
 #[tokio::test]

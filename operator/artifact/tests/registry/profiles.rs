@@ -84,6 +84,14 @@ async fn what_runtimes_refuse_is_not_pushed() {
     let error = push(&bad, &fake.reference("web:1"), &BTreeMap::new(), &Fake::access()).await.unwrap_err();
     assert!(matches!(error, Error::Refused(_)), "{error}");
     assert!(error.to_string().contains("listenerPath: is a listener's field (SP052)"), "{error}");
+    let twice = PROFILE.replace(
+        "\"SCMP_ACT_ALLOW\"",
+        r#""SCMP_ACT_ALLOW", "args": [
+        {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]"#,
+    );
+    let bad = Profile::parse(twice.as_bytes()).unwrap();
+    let error = push(&bad, &fake.reference("web:1"), &BTreeMap::new(), &Fake::access()).await.unwrap_err();
+    assert!(error.to_string().contains("(SP001)"), "{error}");
     let pinned = fake.reference("web").pinned(Digest::of(b""));
     let error = push(&profile(), &pinned, &BTreeMap::new(), &Fake::access()).await.unwrap_err();
     assert!(error.to_string().contains("push to a tag"), "{error}");

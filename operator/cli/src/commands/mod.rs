@@ -7,9 +7,15 @@ mod diff;
 mod explain;
 mod get;
 mod history;
+mod index;
+mod inspect;
+mod install;
 mod lint;
 mod man;
 mod pin;
+mod pull;
+mod push;
+mod search;
 mod status;
 mod use_profile;
 mod who;
@@ -57,6 +63,18 @@ pub(crate) enum Command {
     /// Answers kubectl's question for candidates.
     #[command(name = "__complete", hide = true)]
     Complete(completion::Words),
+    /// Put a profile into a registry, as an OCI artifact that runtimes can pull.
+    Push(Box<push::Arguments>),
+    /// Get a profile out of a registry: an artifact, or a file of an application's image.
+    Pull(Box<pull::Arguments>),
+    /// Say what a reference names: digest, kind, provenance, what is in it.
+    Inspect(Box<inspect::Arguments>),
+    /// Keep lists of shared profiles.
+    Index(Box<index::Arguments>),
+    /// Look for shared profiles.
+    Search(search::Arguments),
+    /// Get a shared profile by its name, verified by digest.
+    Install(Box<install::Arguments>),
 }
 
 impl Command {
@@ -77,6 +95,12 @@ impl Command {
             Self::Completion(arguments) => completion::run(&arguments, console),
             Self::Man(arguments) => man::run(&arguments, console),
             Self::Complete(arguments) => completion::run_words(&arguments, console),
+            Self::Push(arguments) => push::run(&arguments, console),
+            Self::Pull(arguments) => pull::run(&arguments, console),
+            Self::Inspect(arguments) => inspect::run(&arguments, console),
+            Self::Index(arguments) => index::run(&arguments, console),
+            Self::Search(arguments) => search::run(&arguments, console),
+            Self::Install(arguments) => install::run(&arguments, console),
         }
     }
 }

@@ -1,0 +1,93 @@
+//! `search`: looks for shared profiles.
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use portcullis_artifact::Entry;
+use serde_json::json;
+
+use crate::{
+    console::Console,
+    example::{self, Example},
+    shared::Store,
+    verdict::Verdict,
+};
+
+const EXAMPLES: &[Example] = &[
+    Example {
+        about: "Look for a web server's profile in an index of a registry",
+        command: "kubectl seccomp index add web oci://registry.example.com/profiles/index:v1; kubectl seccomp search nginx",
+    },
+    Example {
+        about: "Show every shared profile",
+        command: "kubectl seccomp index add all oci://registry.example.com/profiles/index:v1; kubectl seccomp search -o json",
+    },
+];
+
+/// What.
+///
+/// Looks in the copies of the indexes, without a network; exits with 1 where nothing is found.
+#[derive(Debug, Args)]
+#[command(after_help = example::help(EXAMPLES))]
+pub(crate) struct Arguments {
+    /// What has to be in the name, a keyword or the description, in any case; every profile without it
+    word: Option<String>,
+    /// Look in this index only
+    #[arg(long, value_name = "NAME")]
+    index: Option<String>,
+    /// How to say it
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// A table
+    Text,
+    /// A JSON list
+    Json,
+}
+
+pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    let word = arguments.word.as_deref().unwrap_or_default();
+    let mut found = Store::of_user()?.profiles(arguments.index.as_deref())?;
+    found.retain(|(_, entry)| entry.matches(word));
+    found.sort_by(|(one, a), (other, b)| {
+        (!a.name.contains(word), &a.name, one).cmp(&(!b.name.contains(word), &b.name, other))
+    });
+    match arguments.output {
+        Output::Text => table(&found, console)?,
+        Output::Json => {
+            let list: Vec<_> =
+                found.iter().map(|(index, entry)| json!({"index": index, "profile": entry})).collect();
+            writeln!(console.out(), "{}", serde_json::to_string_pretty(&list)?)?;
+        }
+    }
+    Ok(if found.is_empty() { Verdict::No } else { Verdict::Yes })
+}
+
+fn table(found: &[(String, Entry)], console: &mut Console) -> Result<()> {
+    let rows: Vec<[&str; 4]> = found
+        .iter()
+        .map(|(index, entry)| {
+            let newest = entry.versions.first().map_or("", |version| version.version.as_str());
+            [index.as_str(), entry.name.as_str(), newest, entry.description.as_str()]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let head = ["INDEX", "NAME", "VERSION", "DESCRIPTION"];
+    let width = |column: usize| {
+        rows.iter()
+            .map(|row| row[column])
+            .chain([head[column]])
+            .map(|text| text.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let [one, two, three] = [width(0), width(1), width(2)];
+    for [index, name, version, description] in std::iter::once(head).chain(rows.iter().copied()) {
+        writeln!(console.out(), "{index:<one$}  {name:<two$}  {version:<three$}  {description}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,64 @@
+//! A profile that was pulled: what is said of it, and the file it becomes.
+
+use std::{fs::Permissions, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
+
+use anyhow::{Context as _, Result, bail};
+use portcullis_artifact::Pulled;
+use portcullis_profile::{
+    Profile,
+    lint::{LintContext, Severity, lint},
+};
+
+use crate::console::{self, Console};
+
+/// What is known of a profile that was pulled, as lines of a label and a value.
+pub(crate) fn facts(pulled: &Pulled, profile: Option<&Profile>) -> Vec<(&'static str, String)> {
+    let mut facts =
+        vec![("kind", pulled.kind.as_str().to_owned()), ("reference", pulled.reference.to_string())];
+    if pulled.named != pulled.manifest {
+        facts.push(("index", pulled.named.to_string()));
+    }
+    facts.push(("layer", pulled.layer.to_string()));
+    facts.extend(pulled.path.clone().map(|path| ("path", path)));
+    facts.extend(profile.map(|profile| ("profile", profile.digest().to_string())));
+    facts
+}
+
+/// Refuses a profile with the linter's errors, and notes its warnings.
+pub(crate) fn check(name: &str, profile: &Profile) -> Result<()> {
+    let findings = lint(profile, &LintContext::default());
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(ToString::to_string)
+        .collect();
+    if !errors.is_empty() {
+        bail!("{name}: {}", errors.join("; "));
+    }
+    for finding in findings.iter().filter(|finding| finding.severity == Severity::Warning) {
+        console::note(&format!("{name}: {finding}"));
+    }
+    Ok(())
+}
+
+/// Writes a document to standard output where the file is `-`, or makes it the file's whole content at once.
+pub(crate) fn write_document(document: &[u8], file: &Path, console: &mut Console) -> Result<()> {
+    if file == Path::new("-") {
+        console.out().write_all(document)?;
+        return Ok(());
+    }
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let write = || -> std::io::Result<()> {
+        // What a new file's permissions are otherwise, which the process' umask reduces.
+        let mut new =
+            tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
+        new.write_all(document)?;
+        new.as_file().sync_all()?;
+        new.persist(file)?;
+        Ok(())
+    };
+    write().with_context(|| format!("can't write {}", file.display()))
+}
