@@ -13,7 +13,7 @@ use portcullis_e2e::{
     command::output,
     oras,
     registry::{Guard, PASSWORD, Registry, USER},
-    settings::Settings,
+    settings::{Settings, workspace_root},
 };
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -200,14 +200,11 @@ fn what_the_operator_of_others_publishes_is_read() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_profile_comes_out_of_an_image() -> Result<()> {
-    let place = Place::new(Guard::None)?;
+/// Pushes an image of two layers, the upper one with a profile, made at a time that does not change.
+fn push_image(place: &Place, name: &str, profile: &[u8]) -> Result<()> {
     let layer = |name: &str, path: &str, content: &[u8]| -> Result<()> {
-        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(
-            fs::File::create(place.path().join(name))?,
-            flate2::Compression::fast(),
-        ));
+        let file = fs::File::create(place.path().join(name))?;
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         builder.append_data(&mut header, path, content)?;
@@ -215,18 +212,27 @@ fn a_profile_comes_out_of_an_image() -> Result<()> {
         Ok(())
     };
     layer("base.tar.gz", "bin/app", &[7; 100_000])?;
-    layer("top.tar.gz", "seccomp/profile.json", PROFILE.as_bytes())?;
+    layer("top.tar.gz", "seccomp/profile.json", profile)?;
     fs::write(place.path().join("config.json"), r#"{"architecture":"amd64","os":"linux"}"#)?;
-    let image = place.reference("app:1");
     let kind = "application/vnd.oci.image.layer.v1.tar+gzip";
     place.oras(&[
         "push",
-        &image,
+        &place.reference(name),
+        "--annotation",
+        "org.opencontainers.image.created=2026-01-01T00:00:00Z",
         "--config",
         "config.json:application/vnd.oci.image.config.v1+json",
         &format!("base.tar.gz:{kind}"),
         &format!("top.tar.gz:{kind}"),
     ])?;
+    Ok(())
+}
+
+#[test]
+fn a_profile_comes_out_of_an_image() -> Result<()> {
+    let place = Place::new(Guard::None)?;
+    push_image(&place, "app:1", PROFILE.as_bytes())?;
+    let image = place.reference("app:1");
     let said = place.seccomp(&["pull", &image, "--verbatim", "-o", "app.json"])?.good()?;
     assert_eq!(fs::read_to_string(place.path().join("app.json"))?, PROFILE);
     assert_eq!((fact(&said, "kind")?, fact(&said, "path")?), ("container image", "/seccomp/profile.json"));
@@ -283,25 +289,24 @@ fn passwords_come_from_files_and_standard_input() -> Result<()> {
     Ok(())
 }
 
-/// Puts a profile and an index of it into the registry, and adds the index.
+/// Puts a profile and an index of it into the registry.
 fn with_index(place: &Place) -> Result<()> {
-    let pinned =
-        place.seccomp(&["push", "web.json", &place.reference("profiles/nginx:1"), "-o", "name"])?.good()?;
-    let digest = pinned.trim().split_once('@').context("a digest")?.1;
+    let reference = place.reference("profiles/nginx:1");
+    let pinned = place.seccomp(&["push", "web.json", &reference, "-o", "name"])?.good()?;
+    push_index(place, pinned.trim())
+}
+
+/// Puts an index of one profile into the registry.
+fn push_index(place: &Place, pinned: &str) -> Result<()> {
+    let (repository, digest) = pinned.split_once('@').context("a digest")?;
     let index = format!(
         "apiVersion: index.portcullis.dev/v1\nprofiles:\n- name: nginx\n  description: Reverse proxy\n  \
-         repository: {}\n  versions:\n  - {{version: 1.29.0, digest: '{digest}'}}\n",
-        place.reference("profiles/nginx")
+         repository: {repository}\n  versions:\n  - {{version: 1.29.0, digest: '{digest}'}}\n"
     );
     fs::write(place.path().join("index.yaml"), index)?;
     let kind = "application/vnd.portcullis.profile-index.v1+yaml";
-    place.oras(&[
-        "push",
-        &place.reference("profiles/index:v1"),
-        "--artifact-type",
-        kind,
-        "index.yaml:application/yaml",
-    ])?;
+    let reference = place.reference("profiles/index:v1");
+    place.oras(&["push", &reference, "--artifact-type", kind, "index.yaml:application/yaml"])?;
     Ok(())
 }
 
@@ -380,5 +385,60 @@ fn the_examples_of_the_help_texts_work() -> Result<()> {
         }
     }
     assert!(run >= 10, "{run} examples were found");
+    Ok(())
+}
+
+/// What a folder of its own has for the page: a registry with an index and an image, and the repository's files.
+fn documented() -> Result<Place> {
+    let place = Place::new(Guard::Tls)?;
+    let root = workspace_root();
+    std::os::unix::fs::symlink(root.join("deploy"), place.path().join("deploy"))?;
+    fs::create_dir(place.path().join("target"))?;
+    let nginx = root.join("deploy/examples/nginx/profile.yaml").display().to_string();
+    let reference = place.reference("profiles/nginx:shared");
+    let pinned = place.seccomp(&["push", &nginx, &reference, "-o", "name"])?.good()?;
+    push_index(&place, pinned.trim())?;
+    let profile = place.seccomp(&["pull", &reference])?.good()?;
+    push_image(&place, "shop/app:2.0", profile.as_bytes())?;
+    Ok(place)
+}
+
+/// The section with what its commands really print; the registry is called `registry.example.com` there.
+fn refreshed(section: &str, place: &Place) -> Result<String> {
+    let (mut text, mut inside) = (String::new(), false);
+    for line in section.lines() {
+        match line {
+            "```sh-session" => inside = true,
+            "```" => inside = false,
+            _ if inside && !line.starts_with("$ ") => continue,
+            _ => {}
+        }
+        text += line;
+        text.push('\n');
+        let Some(command) = line.strip_prefix("$ ").filter(|_| inside) else { continue };
+        let command = command.replace("registry.example.com", place.registry.host());
+        let program = place.program.display();
+        let mut shell = place.command(Path::new("/bin/bash"));
+        shell.args(["-c", &format!("kubectl() {{ shift; '{program}' \"$@\"; }}\n{{ {command}\n}} 2>&1")]);
+        let ran = Ran::of(shell.env("SSL_CERT_FILE", place.registry.authority()).output()?);
+        text += &ran.out.replace(place.registry.host(), "registry.example.com");
+    }
+    Ok(text)
+}
+
+/// To write the section anew: `PORTCULLIS_UPDATE=1 cargo test -p portcullis-e2e --test registry`.
+#[test]
+fn the_page_shows_real_output() -> Result<()> {
+    let file = workspace_root().join("docs/cli.md");
+    let page = fs::read_to_string(&file)?;
+    let begin = page.find("\n## Share\n").context("docs/cli.md has no section Share")? + 1;
+    let end = page[begin..].find("\n## ").map_or(page.len(), |length| begin + length + 1);
+    let real = refreshed(&page[begin..end], &documented()?)?;
+    ensure!(real.matches("\n$ kubectl seccomp ").count() >= 9, "the section lost its commands:\n{real}");
+    if std::env::var_os("PORTCULLIS_UPDATE").is_some() {
+        fs::write(&file, format!("{}{real}{}", &page[..begin], &page[end..]))?;
+    } else {
+        ensure!(page[begin..end] == real, "docs/cli.md is stale; see this test. It should be:\n{real}");
+    }
     Ok(())
 }

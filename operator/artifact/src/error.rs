@@ -134,6 +134,11 @@ pub enum Error {
 /// As much of a stranger's text as a message shows, in one line and without control characters.
 pub(crate) fn shown(text: &str) -> String {
     const SHOWN: usize = 200;
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(SHOWN).collect();
-    line.trim().to_owned()
+    let start: String = text.chars().take(SHOWN).collect();
+    printable(&start).trim().to_owned()
+}
+
+/// A text without control characters, which a terminal would take for orders.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -8,7 +8,7 @@ use portcullis_profile::{Digest, Profile};
 use crate::{
     Access, Error, Kind, Platform, Reference, Result,
     blob::digest_of,
-    error::shown,
+    error::{printable, shown},
     format, image,
     manifest::{self, Content, Manifest},
     operator_profile,
@@ -62,7 +62,11 @@ impl Pulled {
     /// # Errors
     /// Where the document is none, or breaks the rules of the format that it came in.
     pub fn profile(&self) -> Result<Profile> {
-        let refuse = |problem: String| Error::Content { reference: self.reference.to_string(), problem };
+        let refuse = |problem: String| {
+            // Names in the document may hold anything.
+            let problem = printable(&problem);
+            Error::Content { reference: self.reference.to_string(), problem }
+        };
         if self.kind == Kind::OperatorProfile {
             return operator_profile::profile(&self.document).map_err(refuse);
         }

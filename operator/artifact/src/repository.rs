@@ -165,11 +165,13 @@ impl Repository {
         };
         let known = self.authorization();
         let response = send(known.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED || known.is_some() {
+        if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
         let Some(challenge) = Challenge::of(response.headers()) else { return Ok(response) };
-        let Some(answer) = challenge.answer(&self.client, &self.access, &self.scope()).await? else {
+        let answer = challenge.answer(&self.client, &self.access, &self.scope()).await?;
+        // A token may have expired under a long pull. What was refused once already is not said twice.
+        let Some(answer) = answer.filter(|answer| known.as_ref() != Some(answer)) else {
             return Ok(response);
         };
         self.remember(answer.clone());

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const INDEX: &str = "apiVersion: index.portcullis.dev/v1
@@ -68,4 +70,37 @@ fn an_index_is_at_an_address_in_a_registry_or_a_file() {
     assert!(matches!("oci://example.com/i:1".parse(), Ok(Source::Registry(_))));
     assert_eq!("a/i.yaml".parse::<Source>().unwrap(), Source::File("a/i.yaml".into()));
     assert!("ftp://example.com/i.yaml".parse::<Source>().is_err());
+}
+
+#[test]
+fn aliases_without_end_and_nesting_are_refused() {
+    let mut laughs = "apiVersion: index.portcullis.dev/v1\na0: &a0 [x, x]\n".to_owned();
+    for level in 1..40 {
+        let before = level - 1;
+        laughs += &format!("a{level}: &a{level} [*a{before}, *a{before}]\n");
+    }
+    assert!(Index::parse(laughs.as_bytes()).is_err());
+    let deep = format!("apiVersion: index.portcullis.dev/v1\nprofiles: {}", "[".repeat(100_000));
+    assert!(Index::parse(deep.as_bytes()).is_err());
+}
+
+proptest! {
+    /// Whatever was changed in an index, what is read of it keeps the rules.
+    #[test]
+    fn a_changed_index_is_refused_or_whole(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6)
+    ) {
+        let mut text = INDEX.as_bytes().to_vec();
+        for (place, byte) in changes {
+            let place = place.index(text.len());
+            text[place] = byte;
+        }
+        if let Ok(index) = Index::parse(&text) {
+            for entry in &index.profiles {
+                let shown = entry.name.chars().chain(entry.description.chars());
+                prop_assert!(shown.clone().all(|c| !c.is_control()) && !entry.name.contains('/'));
+                prop_assert!(entry.version(None).is_ok());
+            }
+        }
+    }
 }

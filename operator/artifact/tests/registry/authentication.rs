@@ -1,5 +1,7 @@
 //! Who asks, and who is told.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::{
     StatusCode,
@@ -105,6 +107,25 @@ async fn a_token_is_fetched_for_the_right_that_is_needed() {
     assert!(asked.iter().all(|asked| asked.authorization == Some(basic())));
     // The password itself was never sent to the registry.
     assert!(fake.asked().iter().all(|asked| asked.authorization != Some(basic())));
+}
+
+#[tokio::test]
+async fn an_expired_token_is_replaced() {
+    let count = AtomicUsize::new(0);
+    let tokens = Fake::lying(move |_| {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        Some(token(&format!(r#"{{"token": "number {number}"}}"#)))
+    })
+    .await;
+    let realm = format!("Bearer realm=\"http://{}/token\"", tokens.host);
+    let fake = Fake::lying(move |asked| {
+        let wanted = if asked.line.contains("/manifests/") { "Bearer number 0" } else { "Bearer number 1" };
+        (asked.authorization.as_deref() != Some(wanted)).then(|| unauthorized(&realm))
+    })
+    .await;
+    fill(&fake);
+    pull(&fake.reference("web:1"), &Wanted::default(), &user()).await.unwrap();
+    assert_eq!(tokens.lines().len(), 2);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use portcullis_artifact::Entry;
 use serde_json::json;
 
 use crate::{
-    console::Console,
+    console::{self, Console},
     example::{self, Example},
     shared::Store,
     verdict::Verdict,
@@ -61,6 +61,9 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
                 found.iter().map(|(index, entry)| json!({"index": index, "profile": entry})).collect();
             writeln!(console.out(), "{}", serde_json::to_string_pretty(&list)?)?;
         }
+    }
+    if found.is_empty() {
+        console::note(&format!("no shared profile has {word:?} in its name, keywords or description"));
     }
     Ok(if found.is_empty() { Verdict::No } else { Verdict::Yes })
 }

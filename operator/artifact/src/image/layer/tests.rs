@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use tar::{Builder, Header};
 
 use super::*;
@@ -135,4 +136,31 @@ fn what_is_no_archive_is_an_error() {
     assert!(scanned(&[7; 2048]).is_err());
     assert!(scanned(&archive(&["seccomp/profile.json"])[..700]).is_err());
     assert_eq!(scanned(b"").unwrap(), Sighting::default());
+}
+
+proptest! {
+    /// Whatever was changed in a layer, reading it ends, in a sighting or an error.
+    #[test]
+    fn a_damaged_layer_ends(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        form in 0..3,
+    ) {
+        let plain = archive(&["seccomp -> opt", "opt/", "opt/.wh.x", &format!("{}/x", "d".repeat(120)), "seccomp/profile.json"]);
+        let mut layer = match form {
+            0 => plain,
+            1 => {
+                let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                io::Write::write_all(&mut encoder, &plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            _ => ruzstd::encoding::compress_to_vec(plain.as_slice(), ruzstd::encoding::CompressionLevel::Fastest),
+        };
+        for (place, byte) in changes {
+            let place = place.index(layer.len());
+            layer[place] = byte;
+        }
+        if let Ok(sighting) = scanned(&layer) {
+            prop_assert!(sighting.nodes.keys().all(|depth| (1..=2).contains(depth)));
+        }
+    }
 }
