@@ -37,11 +37,11 @@ fn build() -> Result<PathBuf> {
 
 /// The program among the artifacts that cargo reports, one JSON object a line.
 fn executable(messages: &str) -> Option<PathBuf> {
-    let programs = messages.lines().filter_map(|line| {
+    let mut programs = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         message["executable"].as_str().map(PathBuf::from)
     });
-    programs.filter(|path| path.file_stem() == Some(Path::new("kubectl-seccomp").as_os_str())).last()
+    programs.rfind(|path| path.file_stem() == Some(Path::new("kubectl-seccomp").as_os_str()))
 }
 
 #[cfg(test)]

@@ -251,6 +251,14 @@ fn tls_wants_a_trusted_authority() -> Result<()> {
     assert!(error.contains("UnknownIssuer") && error.contains("--ca-file"), "{error}");
     let error = place.bare(&["pull", &web, "--plain-http"], "")?.error()?;
     assert!(error.contains("answered with 400"), "{error}");
+    // A machine without authorities of its own trusts the named one, and otherwise nobody.
+    let authority = place.registry.authority().display().to_string();
+    for (arguments, code) in [(vec!["pull", &web, "--ca-file", &authority], 0), (vec!["pull", &web], 2)] {
+        let mut command = place.command(&place.program);
+        command.args(&arguments).env("SSL_CERT_FILE", "/dev/null").env("SSL_CERT_DIR", "/nowhere");
+        let ran = Ran::of(command.output()?);
+        assert_eq!(ran.code, Some(code), "{arguments:?}: {ran:?}");
+    }
     let error = place.bare(&["pull", &web, "--ca-file", "web.json"], "")?.error()?;
     assert!(error.contains("web.json: it holds no certificate"), "{error}");
     Ok(())

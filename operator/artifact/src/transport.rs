@@ -3,7 +3,7 @@
 use std::{sync::Once, time::Duration};
 
 use bytes::BytesMut;
-use reqwest::{Client, Response, Url, redirect};
+use reqwest::{Client, ClientBuilder, Response, Url, redirect};
 
 use crate::{Access, Error, Result, error::shown};
 
@@ -21,6 +21,17 @@ pub(crate) fn client(access: &Access) -> Result<Client> {
     static PROVIDER: Once = Once::new();
     // Another part of the program may have installed one already, which serves as well.
     PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+    let authorities = || access.authorities.iter().cloned();
+    builder(access)
+        .tls_certs_merge(authorities())
+        .build()
+        // A machine without authorities of its own, such as an empty container, has those of the user, if any. What no
+        // authority vouches for is still refused when it comes.
+        .or_else(|_| builder(access).tls_certs_only(authorities()).build())
+        .map_err(Error::Setup)
+}
+
+fn builder(access: &Access) -> ClientBuilder {
     let plain_http = access.plain_http;
     let policy = redirect::Policy::custom(move |attempt| {
         if attempt.previous().len() > MAX_REDIRECTS {
@@ -36,9 +47,6 @@ pub(crate) fn client(access: &Access) -> Result<Client> {
         .connect_timeout(CONNECT)
         .read_timeout(SILENCE)
         .redirect(policy)
-        .tls_certs_merge(access.authorities.iter().cloned())
-        .build()
-        .map_err(Error::Setup)
 }
 
 /// The whole body of an answer, where it is not longer than `limit` bytes.
