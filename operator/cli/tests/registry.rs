@@ -128,8 +128,11 @@ fn an_index_of_a_file_is_kept_searched_and_forgotten() {
     assert!(home.error(&["index", "add", "bad", "bad.yaml"], "").contains("bad.yaml: apiVersion: is \"\""));
     let listed = home.good(&["index", "list"]);
     assert_eq!(listed.lines().count(), 2, "{listed}");
-    assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("team  1         20")), "{listed}");
-    assert_eq!(home.good(&["search", "PROXY"]).lines().nth(1), Some("team   nginx  1        Reverse proxy"));
+    assert!(listed.lines().nth(1).is_some_and(|line| line.starts_with("team   1          20")), "{listed}");
+    assert_eq!(
+        home.good(&["search", "PROXY"]).lines().nth(1),
+        Some("team    nginx   1         Reverse proxy")
+    );
     let none = home.run(&["search", "redis"], "");
     assert_eq!((none.code, none.out.as_str()), (Some(1), ""));
     assert!(none.errors.contains("no shared profile has \"redis\""), "{}", none.errors);

@@ -10,6 +10,7 @@ use crate::{
     example::{self, Example},
     registry::{RegistryArguments, wait_for},
     shared::{Added, Store},
+    table::Table,
     verdict::Verdict,
 };
 
@@ -130,20 +131,21 @@ fn profiles(index: &Index) -> String {
 
 fn list(store: &Store, console: &mut Console) -> Result<()> {
     let indexes = store.list()?;
-    let width = indexes.iter().map(|added| added.name.len()).max().unwrap_or(0).max("NAME".len());
-    if !indexes.is_empty() {
-        writeln!(console.out(), "{:<width$}  PROFILES  UPDATED               SOURCE", "NAME")?;
+    if indexes.is_empty() {
+        return Ok(());
     }
+    let mut table = Table::new(["NAME", "PROFILES", "UPDATED", "SOURCE"]);
     for Added { name, source } in indexes {
         let (count, updated) = match store.copy(&name) {
-            Ok(Some((index, time))) => (
-                index.profiles.len().to_string(),
-                Timestamp::try_from(time)?.round(Unit::Second)?.to_string(),
-            ),
+            Ok(Some((index, time))) => {
+                let updated = Timestamp::try_from(time)?.round(Unit::Second)?;
+                (index.profiles.len().to_string(), updated.to_string())
+            }
             // A copy that is gone or damaged must not hide the others: `update` mends it.
             Ok(None) | Err(_) => ("-".to_owned(), "never".to_owned()),
         };
-        writeln!(console.out(), "{name:<width$}  {count:<8}  {updated:<20}  {source}")?;
+        table.push(vec![name, count, updated, source]);
     }
+    table.write(console.out())?;
     Ok(())
 }

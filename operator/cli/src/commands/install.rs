@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use portcullis_api::{ProfileSpec, SeccompProfile, SeccompProfileSpec};
+use portcullis_api::{Mode, ProfileKind};
 use portcullis_artifact::{Entry, Wanted};
 
 use crate::{
     console::{self, Console},
     example::{self, Example},
+    manifest::{self, Object},
     registry::{RegistryArguments, check, facts, wait_for, write_document},
     shared::Store,
     verdict::Verdict,
@@ -60,12 +61,15 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     let profile = pulled.profile()?;
     check(&entry.name, &profile)?;
     if arguments.resource {
-        let spec = ProfileSpec { profile: Some((&profile).into()), ..ProfileSpec::default() };
-        let mut resource = SeccompProfile::new(&entry.name, SeccompProfileSpec { profile: spec });
-        let origin = ("portcullis.dev/installed-from".to_owned(), pulled.reference.to_string());
-        resource.metadata.annotations = Some([origin].into());
-        write!(console.out(), "{}", serde_saphyr::to_string(&resource)?)?;
-        console::note(&format!("{} {} from {}", entry.name, version.version, pulled.reference));
+        let object = Object {
+            kind: ProfileKind::SeccompProfile,
+            name: entry.name.clone(),
+            namespace: None,
+            mode: Mode::Enforce,
+            bases: Vec::new(),
+        };
+        let text = manifest::render(&profile, &object).with_context(|| entry.name.clone())?;
+        write!(console.out(), "# {} {} from {}\n{text}", entry.name, version.version, pulled.reference)?;
         return Ok(Verdict::Yes);
     }
     let file = arguments.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.json", entry.name)));

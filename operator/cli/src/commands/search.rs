@@ -9,6 +9,7 @@ use crate::{
     console::{self, Console},
     example::{self, Example},
     shared::Store,
+    table::Table,
     verdict::Verdict,
 };
 
@@ -69,28 +70,14 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
 }
 
 fn table(found: &[(String, Entry)], console: &mut Console) -> Result<()> {
-    let rows: Vec<[&str; 4]> = found
-        .iter()
-        .map(|(index, entry)| {
-            let newest = entry.versions.first().map_or("", |version| version.version.as_str());
-            [index.as_str(), entry.name.as_str(), newest, entry.description.as_str()]
-        })
-        .collect();
-    if rows.is_empty() {
+    if found.is_empty() {
         return Ok(());
     }
-    let head = ["INDEX", "NAME", "VERSION", "DESCRIPTION"];
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column])
-            .chain([head[column]])
-            .map(|text| text.chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let [one, two, three] = [width(0), width(1), width(2)];
-    for [index, name, version, description] in std::iter::once(head).chain(rows.iter().copied()) {
-        writeln!(console.out(), "{index:<one$}  {name:<two$}  {version:<three$}  {description}")?;
+    let mut table = Table::new(["INDEX", "NAME", "VERSION", "DESCRIPTION"]);
+    for (index, entry) in found {
+        let newest = entry.versions.first().map_or_else(String::new, |version| version.version.clone());
+        table.push(vec![index.clone(), entry.name.clone(), newest, entry.description.clone()]);
     }
+    table.write(console.out())?;
     Ok(())
 }
