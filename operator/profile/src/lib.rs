@@ -8,6 +8,7 @@ pub mod audit;
 mod combine;
 pub mod compare;
 pub mod compose;
+pub mod constants;
 mod digest;
 pub mod docker;
 pub mod errno;

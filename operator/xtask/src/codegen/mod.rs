@@ -1,6 +1,7 @@
 //! Every generated file: one module an artefact.
 
 mod chart;
+mod constants;
 mod crds;
 pub mod deploy;
 mod lint_page;
@@ -30,7 +31,8 @@ const GENERATED_DIRECTORIES: &[&str] = &["crds", chart::DIRECTORY];
 /// # Errors
 /// Where something can't be rendered.
 pub fn artefacts() -> Result<Vec<Artefact>> {
-    Ok([crds::artefacts()?, chart::artefacts()?, vec![lint_page::artefact()]].concat())
+    Ok([crds::artefacts()?, chart::artefacts()?, vec![lint_page::artefact(), constants::artefact()?]]
+        .concat())
 }
 
 /// The generated files that differ from what they ought to be, are missing, or have no source any more.
