@@ -14,6 +14,7 @@ pub mod docker;
 pub mod errno;
 pub mod evaluate;
 pub mod explain;
+pub mod import;
 pub mod lint;
 mod model;
 mod parse;

@@ -1,0 +1,194 @@
+//! One line of a trace.
+//!
+//! Source of each form: strace 6.1's `src/strace.c` (`printleader`, `print_exit`), `src/syscall.c`
+//! (`print_syscall_resume`, `print_personality`) and `src/unwind.c`, and strace(1).
+
+/// What a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line<'l> {
+    /// A call begins: `openat(AT_FDCWD, ...`.
+    Call {
+        /// The name before the parenthesis.
+        name: &'l [u8],
+        /// Everything after the parenthesis.
+        rest: &'l [u8],
+        /// The number, where `strace -n` wrote it.
+        number: Option<u32>,
+    },
+    /// The end of a call that another process interrupted: `<... wait4 resumed>`. It was counted where it began.
+    Resumed {
+        /// The name.
+        name: &'l [u8],
+        /// Everything after `resumed>`.
+        rest: &'l [u8],
+    },
+    /// `[ Process PID=1 runs in 32 bit mode. ]`, without the brackets.
+    Mode {
+        /// The process.
+        process: Option<u32>,
+        /// `32 bit`.
+        mode: &'l [u8],
+    },
+    /// `+++ exited with 0 +++` and the like: the process is gone.
+    Ended,
+    /// The tracer could not tell the call: `????(`.
+    Untold,
+    /// A signal, a stack frame, a message of strace's own, an empty line.
+    Passed,
+    /// None of these.
+    Other,
+}
+
+/// Reads a line, and which process it is of, where it says so.
+pub(super) fn read(line: &[u8]) -> (Option<u32>, Line<'_>) {
+    let mut leader = Leader { rest: line, process: None, number: None, first: true };
+    leader.skip();
+    let Leader { rest, process, number, .. } = leader;
+    (process, body(rest, number))
+}
+
+/// What stands before a call: the process, times, an instruction pointer, the call's number.
+struct Leader<'l> {
+    rest: &'l [u8],
+    process: Option<u32>,
+    number: Option<u32>,
+    /// Nothing was read yet.
+    first: bool,
+}
+
+impl Leader<'_> {
+    fn skip(&mut self) {
+        loop {
+            let read = match self.rest {
+                [b' ' | b'\t', rest @ ..] => {
+                    self.rest = rest;
+                    continue;
+                }
+                [b'0'..=b'9', ..] => self.digits(),
+                [b'[', ..] => self.bracket(),
+                [b'(', b'+', ..] => self.parenthesis(),
+                _ => false,
+            };
+            if !read {
+                return;
+            }
+            self.first = false;
+        }
+    }
+
+    /// A process (`1234 `, `1234<comm> `), or a time (`12:00:00.000000`, `1695000000.000000`).
+    fn digits(&mut self) -> bool {
+        let digits = leading(self.rest, |byte| byte.is_ascii_digit());
+        let (number, after) = self.rest.split_at(digits);
+        let end = match after {
+            [b' ', ..] => digits,
+            // `strace -Y` adds what the process is called, in which it escapes `<` and `>`.
+            [b'<', comm @ ..] => match comm.iter().position(|&byte| byte == b'>') {
+                Some(at) if comm.get(at + 1) == Some(&b' ') => digits + at + 2,
+                _ => return false,
+            },
+            [b'.' | b':', ..] => {
+                let end = leading(self.rest, |byte| byte.is_ascii_digit() || byte == b'.' || byte == b':');
+                if self.rest.get(end) != Some(&b' ') {
+                    return false;
+                }
+                self.rest = &self.rest[end..];
+                return true;
+            }
+            _ => return false,
+        };
+        if self.first {
+            self.process = decimal(number);
+        }
+        self.rest = &self.rest[end..];
+        true
+    }
+
+    /// The time since the line before, beside another time: `(+     0.000123)`.
+    fn parenthesis(&mut self) -> bool {
+        let end = self.rest.iter().take(64).position(|&byte| byte == b')');
+        if let Some(end) = end {
+            self.rest = &self.rest[end + 1..];
+        }
+        end.is_some()
+    }
+
+    /// `[pid 1234]`, the number that `strace -n` writes, or the address that `strace -i` writes.
+    fn bracket(&mut self) -> bool {
+        if let Some(rest) = self.rest.strip_prefix(b"[pid ") {
+            let spaces = leading(rest, |byte| byte == b' ');
+            let digits = leading(&rest[spaces..], |byte| byte.is_ascii_digit());
+            self.process = decimal(&rest[spaces..spaces + digits]);
+            return self.close();
+        }
+        if self.rest.starts_with(b"[ Process PID=") {
+            return false;
+        }
+        let inner = &self.rest[1..];
+        let spaces = leading(inner, |byte| byte == b' ');
+        let digits = leading(&inner[spaces..], |byte| byte.is_ascii_digit());
+        // Addresses have 8 or 16 digits without spaces; numbers are at least 4 wide.
+        if inner.get(spaces + digits) == Some(&b']') && (spaces > 0 || digits < 8) {
+            self.number = decimal(&inner[spaces..spaces + digits]);
+        }
+        self.close()
+    }
+
+    /// Goes behind the next `] `.
+    fn close(&mut self) -> bool {
+        // A comm has at most 15 bytes, which may be escaped; a security context is longer.
+        let end =
+            self.rest.iter().take(256).zip(self.rest.iter().skip(1)).position(|pair| pair == (&b']', &b' '));
+        if let Some(end) = end {
+            self.rest = &self.rest[end + 2..];
+        }
+        end.is_some()
+    }
+}
+
+fn body(rest: &[u8], number: Option<u32>) -> Line<'_> {
+    let named = leading(rest, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if named > 0 && rest.get(named) == Some(&b'(') {
+        return Line::Call { name: &rest[..named], rest: &rest[named + 1..], number };
+    }
+    match rest {
+        [] => Line::Passed,
+        [b'<', b'.', b'.', b'.', b' ', rest @ ..] => resumed(rest),
+        [b'-', b'-', b'-', b' ', ..] => Line::Passed,
+        [b'+', b'+', b'+', b' ', ..] => Line::Ended,
+        [b'>', b' ', ..] => Line::Passed,
+        [b'?', b'?', b'?', b'?', ..] => Line::Untold,
+        [b'[', ..] => mode(rest),
+        _ if rest.starts_with(b"strace: ") || rest.starts_with(b"Process ") => Line::Passed,
+        _ => Line::Other,
+    }
+}
+
+/// `wait4 resumed>...`.
+fn resumed(rest: &[u8]) -> Line<'_> {
+    let named = leading(rest, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    match rest[named..].strip_prefix(b" resumed>") {
+        Some(after) => Line::Resumed { name: &rest[..named], rest: after },
+        // What it resumes may have been a call that the tracer could not tell: `<... ???? resumed>`.
+        None if rest.starts_with(b"???? resumed>") => Line::Untold,
+        // strace before 4.12 wrote `<... wait4 resumed> ...` with other words for some.
+        None => Line::Other,
+    }
+}
+
+/// `[ Process PID=1 runs in 32 bit mode. ]`.
+fn mode(rest: &[u8]) -> Line<'_> {
+    let Some(rest) = rest.strip_prefix(b"[ Process PID=") else { return Line::Other };
+    let digits = leading(rest, |byte| byte.is_ascii_digit());
+    let said = rest[digits..].strip_prefix(b" runs in ").and_then(|rest| rest.strip_suffix(b" mode. ]"));
+    said.map_or(Line::Other, |mode| Line::Mode { process: decimal(&rest[..digits]), mode })
+}
+
+fn leading(bytes: &[u8], mut is: impl FnMut(u8) -> bool) -> usize {
+    bytes.iter().position(|&byte| !is(byte)).unwrap_or(bytes.len())
+}
+
+/// A number that fits, such as a process's.
+pub(super) fn decimal(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
