@@ -11,6 +11,7 @@ use portcullis_profile::{
     compare::{Relation, looser},
     compose::{NamedProfile, union},
     evaluate::{Evaluator, Runtime},
+    merge::merge,
     runtime_default,
 };
 
@@ -52,6 +53,29 @@ fn libseccomp(profile: &Profile) -> u64 {
     file.metadata().expect("a file has metadata").len()
 }
 
+/// A hundred recordings of one program: each lacks some calls and has an ioctl of its own.
+fn replicas(profile: &Profile) -> Vec<Profile> {
+    let replica = |at: usize| {
+        let mut replica = profile.clone();
+        replica.syscalls[0].names = profile.syscalls[0]
+            .names
+            .iter()
+            .enumerate()
+            .filter(|(place, name)| place % 100 != at && *name != "ioctl")
+            .map(|(_, name)| name.clone())
+            .collect();
+        let value = 0x5400 + at as u64;
+        replica.syscalls.push(Rule {
+            names: vec!["ioctl".to_owned()],
+            action: Action::Allow,
+            errno_ret: None,
+            args: vec![Arg { index: 1, value, value_two: 0, op: Operator::Equal }],
+        });
+        replica
+    };
+    (0..100).map(replica).collect()
+}
+
 fn benches(criterion: &mut Criterion) {
     let baseline = &runtime_default(NATIVE).expect("x86-64 has a runtime default").profile;
     let profile = recorded(baseline);
@@ -77,6 +101,10 @@ fn benches(criterion: &mut Criterion) {
     let named =
         [NamedProfile { name: "profile", profile: &profile }, NamedProfile { name: "base", profile: &base }];
     criterion.bench_function("union/two", |bencher| bencher.iter(|| union(black_box(&named))));
+    let replicas = replicas(&profile);
+    let named: Vec<NamedProfile<'_>> =
+        replicas.iter().map(|profile| NamedProfile { name: "replica", profile }).collect();
+    criterion.bench_function("merge/hundred", |bencher| bencher.iter(|| merge(black_box(&named))));
 }
 
 criterion_group!(all, benches);

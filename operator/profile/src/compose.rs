@@ -43,19 +43,8 @@ pub enum UnionError {
         default: Outcome,
     },
     /// A field differs.
-    #[error("{path}: {first} has {first_value}, {second} has {second_value}: make them equal")]
-    Field {
-        /// The field in both documents; for a default's errno `defaultAction`, with the errno in the values.
-        path: &'static str,
-        /// One profile.
-        first: String,
-        /// Its value.
-        first_value: String,
-        /// The other.
-        second: String,
-        /// Its value.
-        second_value: String,
-    },
+    #[error(transparent)]
+    Field(#[from] Box<FieldConflict>),
     /// One profile denies by a rule what another decides otherwise by a rule.
     #[error(transparent)]
     Rules(Box<RuleConflict>),
@@ -84,6 +73,22 @@ pub enum UnionError {
         /// The other.
         second: String,
     },
+}
+
+/// A field that two profiles state differently.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {first} has {first_value}, {second} has {second_value}: make them equal")]
+pub struct FieldConflict {
+    /// The field in both documents; for a default's errno `defaultAction`, with the errno in the values.
+    pub path: &'static str,
+    /// One profile.
+    pub first: String,
+    /// Its value.
+    pub first_value: String,
+    /// The other.
+    pub second: String,
+    /// Its value.
+    pub second_value: String,
 }
 
 /// One profile denies by a rule what another decides otherwise by a rule.
@@ -157,11 +162,22 @@ pub fn union(profiles: &[NamedProfile<'_>]) -> Result<Profile, UnionError> {
 }
 
 /// The fields other than the rules.
-fn fields(profiles: &[NamedProfile<'_>]) -> Result<Profile, UnionError> {
-    let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
+fn fields(profiles: &[NamedProfile<'_>]) -> Result<Profile, Box<FieldConflict>> {
     let default =
         agreed(profiles, "defaultAction", |profile| Some(Outcome::of_default(profile).to_string()))?;
     let arches = agreed(profiles, "architectures", |profile| set(&profile.architectures))?;
+    let unordered = unordered(profiles)?;
+    Ok(Profile {
+        default_action: default.default_action,
+        default_errno_ret: default.default_errno_ret,
+        architectures: arches.architectures.clone(),
+        ..unordered
+    })
+}
+
+/// A profile without rules that has the fields in which none is looser than another: flags and the listener's.
+pub(crate) fn unordered(profiles: &[NamedProfile<'_>]) -> Result<Profile, Box<FieldConflict>> {
+    let text = |value: &dyn std::fmt::Debug| format!("{value:?}");
     let flags = agreed(profiles, "flags", |profile| set(&profile.flags))?;
     let path =
         agreed(profiles, "listenerPath", |profile| profile.listener_path.as_ref().map(|path| text(path)))?;
@@ -169,13 +185,12 @@ fn fields(profiles: &[NamedProfile<'_>]) -> Result<Profile, UnionError> {
         profile.listener_metadata.as_ref().map(|data| text(data))
     })?;
     Ok(Profile {
-        default_action: default.default_action,
-        default_errno_ret: default.default_errno_ret,
-        architectures: arches.architectures.clone(),
         flags: flags.flags.clone(),
         listener_path: path.listener_path.clone(),
         listener_metadata: metadata.listener_metadata.clone(),
         syscalls: Vec::new(),
+        architectures: Vec::new(),
+        ..flags.clone()
     })
 }
 
@@ -193,18 +208,18 @@ fn agreed<'a>(
     profiles: &[NamedProfile<'a>],
     path: &'static str,
     value: impl Fn(&Profile) -> Option<String>,
-) -> Result<&'a Profile, UnionError> {
+) -> Result<&'a Profile, Box<FieldConflict>> {
     let mut stated = profiles.iter().filter_map(|one| Some((one, value(one.profile)?)));
     let Some((first, first_value)) = stated.next() else { return Ok(profiles[0].profile) };
     match stated.find(|(_, other)| *other != first_value) {
         None => Ok(first.profile),
-        Some((second, second_value)) => Err(UnionError::Field {
+        Some((second, second_value)) => Err(Box::new(FieldConflict {
             path,
             first: first.name.to_owned(),
             first_value,
             second: second.name.to_owned(),
             second_value,
-        }),
+        })),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod evaluate;
 pub mod explain;
 pub mod import;
 pub mod lint;
+pub mod merge;
 mod model;
 mod parse;
 mod render;

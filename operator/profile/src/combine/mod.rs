@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// So many rules for one call are still written; each takes about six instructions of the kernel's 4,096.
-const MAX_RULES: usize = 128;
+pub(crate) const MAX_RULES: usize = 128;
 
 /// The last way of writing rules, which leaves out what needs high words.
 const LOW_WORDS: usize = 2;
