@@ -6,54 +6,21 @@ use super::{
 };
 use crate::{
     Action,
+    evaluate::Runtime,
+    runtime_base::{self, ALWAYS, Denied},
     syscalls::{self, Lookup},
 };
 
 const ENOSYS: u32 = 38;
 
-/// Calls that a run may not show, and no program can do without.
-const ALWAYS: &[&str] = &["rt_sigreturn", "restart_syscall", "exit", "exit_group"];
-
-/// What runc 1.1 to 1.3 calls between loading the filter and executing the program, with no_new_privs.
-///
-/// Source: recorded from runc 1.1.5 under a filter that allowed everything, and what runc 1.2.8 and 1.3.3 added:
-/// libcontainer/standard_init_linux.go and libcontainer/utils/utils_unix.go. `kubectl exec` repeats most of it.
-const RUNC: &[&str] = &[
-    "close",
-    "epoll_ctl",
-    "epoll_pwait",
-    "execve",
-    "fstatfs",
-    "futex",
-    "getdents64",
-    "mmap",
-    "nanosleep",
-    "newfstatat",
-    "openat",
-    "openat2",
-    "rt_sigreturn",
-    "statx",
-    "tgkill",
-    "write",
-];
-
-/// What it calls besides, where it loads the filter earlier, without no_new_privs.
-const RUNC_ESCALATION: &[&str] = &[
-    "capget",
-    "capset",
-    "chdir",
-    "close_range",
-    "faccessat2",
-    "fchown",
-    "fcntl",
-    "fstat",
-    "getcwd",
-    "getppid",
-    "prctl",
-    "setgid",
-    "setgroups",
-    "setuid",
-];
+/// runc's calls without which no container starts, or may not; with no_new_privs, or those that it makes without it alone.
+fn needed(escalation: bool) -> Vec<&'static str> {
+    runtime_base::calls(Runtime::Runc)
+        .iter()
+        .filter(|call| call.escalation == escalation && call.denied != Denied::Starts)
+        .map(|call| call.name)
+        .collect()
+}
 
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let path = || "syscalls".to_owned();
@@ -61,14 +28,14 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     if !always.is_empty() {
         findings.push(Code::AlwaysNeeded, path(), || format!("{} denied", are(&always)));
     }
-    let runc = denied(subject, RUNC);
+    let runc = denied(subject, &needed(false));
     if !runc.is_empty() {
         let kills =
             matches!(subject.profile.default_action, Action::Kill | Action::KillThread | Action::KillProcess);
         let code = if kills { Code::KillsRuntime } else { Code::RuntimeCalls };
         findings.push(code, path(), || format!("{} denied", are(&runc)));
     }
-    let escalation = denied(subject, RUNC_ESCALATION);
+    let escalation = denied(subject, &needed(true));
     if !escalation.is_empty() {
         findings.push(Code::EscalationCalls, path(), || format!("{} denied", are(&escalation)));
     }

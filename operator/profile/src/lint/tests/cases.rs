@@ -5,7 +5,7 @@ use crate::lint::Code;
 /// Calls that the checks of `startup` ask for, so that a case shows one finding alone.
 const STARTUP: &str = r#"{"names":["capget","capset","chdir","close","close_range","epoll_ctl","epoll_pwait","execve",
     "exit","exit_group","faccessat2","fchown","fcntl","fstat","fstatfs","futex","getcwd","getdents64","getppid","mmap",
-    "nanosleep","newfstatat","openat2","prctl","restart_syscall","rt_sigreturn","setgid","setgroups","setuid",
+    "nanosleep","newfstatat","openat2","prctl","read","restart_syscall","rt_sigreturn","setgid","setgroups","setuid",
     "statx","tgkill","write"],"action":"SCMP_ACT_ALLOW"}"#;
 
 /// A default-deny profile with some rules besides those that a container needs to start.
