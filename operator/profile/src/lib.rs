@@ -19,6 +19,7 @@ pub mod lint;
 pub mod merge;
 mod model;
 mod parse;
+pub mod program;
 mod render;
 pub mod runtime_base;
 mod runtime_default;

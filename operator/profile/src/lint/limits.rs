@@ -2,12 +2,9 @@
 
 use super::{Code, Findings, shortened, subject::Subject};
 use crate::{
-    Action, Arch, MAX_DOCUMENT_BYTES, Operator, Rule,
-    syscalls::{self, Lookup},
+    Action, Arch, MAX_DOCUMENT_BYTES,
+    program::{self, MAX_INSTRUCTIONS},
 };
-
-/// `BPF_MAXINSNS` of Linux' include/uapi/linux/bpf_common.h.
-const MAX_INSTRUCTIONS: usize = 4096;
 
 /// Entries for one call in an artifact (KEP-6061).
 const MAX_ARTIFACT_ENTRIES: usize = 128;
@@ -49,46 +46,15 @@ fn artifact(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// The most instructions that libseccomp makes of the profile, and runc's stub adds; the tests hold it against libseccomp.
-///
-/// Source: libseccomp's `src/gen_bpf.c`: for each architecture a prologue and a branch for each call, for each
-/// condition a load, a mask and a branch for each half; runc's `libcontainer/seccomp/patchbpf/enosys_linux.go`.
+/// The most instructions that libseccomp makes of the profile, and runc's stub adds.
 fn instructions(subject: &Subject<'_>) -> usize {
-    const PROLOGUE: usize = 16;
-    const CALL: usize = 2;
-    const CONDITION: usize = 6;
     let profile = subject.profile;
-    let mut architectures: Vec<Arch> = profile.architectures.clone();
-    if architectures.is_empty() {
+    let architectures = match &profile.architectures[..] {
         // Whichever the node has, these are the largest tables.
-        architectures.push(Arch::X86);
-    }
-    architectures.sort_unstable();
-    architectures.dedup();
-    let rule_size = |rule: &Rule| {
-        let conditions =
-            rule.args.iter().map(|arg| if arg.op == Operator::MaskedEq { CONDITION } else { CONDITION - 1 });
-        1 + conditions.sum::<usize>()
+        [] => &[Arch::X86],
+        listed => listed,
     };
-    let mut sizes = 0;
-    for (name, rules) in subject.calls() {
-        let size: usize = match subject.decider(rules) {
-            Some(_) => CALL,
-            None => CALL + rules.iter().filter_map(|&rule| subject.rule(rule)).map(rule_size).sum::<usize>(),
-        };
-        for &arch in &architectures {
-            sizes += match syscalls::lookup(arch, name) {
-                // Once by number, and once through the carrier, where its number has to be compared too.
-                Lookup::Known { number, multiplexed } => {
-                    size * usize::from(number.is_some())
-                        + (size + CONDITION) * usize::from(multiplexed.is_some())
-                }
-                Lookup::NoTable => size,
-                Lookup::Elsewhere | Lookup::Unknown => 0,
-            };
-        }
-    }
-    PROLOGUE * architectures.len() + sizes
+    program::bound(profile, architectures).instructions
 }
 
 #[cfg(test)]

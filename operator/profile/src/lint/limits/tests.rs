@@ -4,7 +4,7 @@ use libseccomp::{ScmpAction, ScmpArch, ScmpArgCompare, ScmpCompareOp, ScmpFilter
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
-use crate::{Arg, Profile, lint::LintContext, runtime_default};
+use crate::{Arg, Operator, Profile, Rule, lint::LintContext, runtime_default, syscalls};
 
 /// How many instructions libseccomp makes of a profile, as runc asks it to.
 fn actual(profile: &Profile) -> usize {
