@@ -23,6 +23,7 @@ pub mod program;
 mod render;
 pub mod runtime_base;
 mod runtime_default;
+pub mod simulate;
 pub mod syscalls;
 
 pub use digest::{Digest, InvalidDigest};

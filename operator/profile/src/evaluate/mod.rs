@@ -20,7 +20,9 @@ pub use refusal::Refusal;
 pub(crate) use arch::{X32_BIT, is_big_endian, width};
 pub(crate) use condition::{Number, Test, Width};
 pub(crate) use refusal::check_everywhere;
-pub(crate) use row::{ARGUMENTS, Condition, Entry, Group, Row, alternatives};
+pub use row::ARGUMENTS;
+
+pub(crate) use row::{Condition, Entry, Group, Row, alternatives};
 pub(crate) use table::Table;
 
 use crate::{Action, Arch, Profile, syscalls};
@@ -135,21 +137,36 @@ impl Evaluator {
     /// numbers may come with or without it. On 32-bit architectures the low words of the arguments count.
     #[must_use]
     pub fn evaluate(&self, arch: Arch, number: u32, arguments: [u64; ARGUMENTS]) -> Decision {
-        let (arch, number) = match arch {
-            Arch::X86_64 if number & X32_BIT != 0 => (Arch::X32, number),
-            Arch::X86_64 => (arch, number),
-            Arch::X32 => (arch, number | X32_BIT),
-            _ => (arch, number),
-        };
-        let Some(table) = self.table(arch) else {
-            // A tracer skips a call by the number -1, which libseccomp therefore doesn't take for x32's.
-            return match (arch, number, self.table(Arch::X86_64)) {
-                (Arch::X32, u32::MAX, Some(_)) => Decision { outcome: self.default, reason: Reason::Default },
-                _ => UNLISTED,
-            };
-        };
+        let (arch, number) = normalised(arch, number);
+        let Some(table) = self.table(arch) else { return self.without_table(arch, number) };
         let max = width(arch).max();
         table.decide(number & !table::bit(arch), &arguments.map(|argument| argument & max))
+    }
+
+    /// What happens to a call of which some arguments aren't known; `None` where it depends on them.
+    #[must_use]
+    pub fn evaluate_partly(
+        &self,
+        arch: Arch,
+        number: u32,
+        arguments: [Option<u64>; ARGUMENTS],
+    ) -> Option<Decision> {
+        let (arch, number) = normalised(arch, number);
+        let Some(table) = self.table(arch) else { return Some(self.without_table(arch, number)) };
+        let max = width(arch).max();
+        match table.entry(number & !table::bit(arch)) {
+            Ok(entry) => entry.decide_partly(&arguments.map(|argument| argument.map(|value| value & max))),
+            Err(decision) => Some(decision),
+        }
+    }
+
+    #[cold]
+    fn without_table(&self, arch: Arch, number: u32) -> Decision {
+        // A tracer skips a call by the number -1, which libseccomp therefore doesn't take for x32's.
+        match (arch, number, self.table(Arch::X86_64)) {
+            (Arch::X32, u32::MAX, Some(_)) => Decision { outcome: self.default, reason: Reason::Default },
+            _ => UNLISTED,
+        }
     }
 
     /// What happens to a call by name; `None` where the architecture has no number for it.
@@ -165,5 +182,14 @@ impl Evaluator {
 
     pub(crate) fn table(&self, arch: Arch) -> Option<&Table> {
         self.tables.iter().find(|(one, _)| *one == arch).map(|(_, table)| table)
+    }
+}
+
+/// The architecture that the kernel takes a call for, and its number there.
+const fn normalised(arch: Arch, number: u32) -> (Arch, u32) {
+    match arch {
+        Arch::X86_64 if number & X32_BIT != 0 => (Arch::X32, number),
+        Arch::X32 => (arch, number | X32_BIT),
+        _ => (arch, number),
     }
 }

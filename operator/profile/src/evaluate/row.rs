@@ -7,7 +7,7 @@ use super::{
 use crate::{Arg, Operator};
 
 /// How many arguments a system call has.
-pub(crate) const ARGUMENTS: usize = 6;
+pub const ARGUMENTS: usize = 6;
 
 /// One condition of a [`Row`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -105,6 +105,14 @@ impl Entry {
             Self::Depends(group) => group.decide(arguments),
         }
     }
+
+    /// The same, where some arguments aren't known; `None` where it depends on them.
+    pub(crate) fn decide_partly(&self, arguments: &[Option<u64>; ARGUMENTS]) -> Option<Decision> {
+        match self {
+            Self::Always(decision) => Some(*decision),
+            Self::Depends(group) => group.decide_partly(arguments),
+        }
+    }
 }
 
 impl Group {
@@ -118,6 +126,25 @@ impl Group {
         };
         let certain = Decision { outcome: first.outcome, reason: Reason::Rule(first.rule) };
         matching.fold(certain, |decision, row| decision.or(row.outcome))
+    }
+
+    /// Decided where no condition on an unknown argument can make a difference: every rule that may match has the same
+    /// outcome as what is left.
+    fn decide_partly(&self, arguments: &[Option<u64>; ARGUMENTS]) -> Option<Decision> {
+        if !self.exact {
+            return Some(self.anything());
+        }
+        let known = arguments.map(Option::unwrap_or_default);
+        let holds = |one: &Condition| arguments[one.index].is_none() || one.holds(&known);
+        let mut possible = self.rows.iter().filter(|row| row.conditions.iter().all(holds));
+        let is_sure = |row: &Row| row.conditions.iter().all(|one| arguments[one.index].is_some());
+        let Some(first) = possible.next() else { return Some(self.decide(&known)) };
+        if possible.clone().chain([first]).all(is_sure) {
+            return Some(self.decide(&known));
+        }
+        let certain = possible.clone().chain([first]).any(is_sure) || first.outcome == self.default;
+        let same = certain && possible.all(|row| row.outcome == first.outcome);
+        same.then_some(Decision { outcome: first.outcome, reason: Reason::Rule(first.rule) })
     }
 
     /// The span of everything that a wrongly merged tree can answer: it holds no other actions.

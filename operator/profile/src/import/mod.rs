@@ -8,6 +8,7 @@ mod generate;
 mod lines;
 mod observed;
 pub mod strace;
+pub mod trace;
 mod unread;
 
 pub use calls::CallName;
