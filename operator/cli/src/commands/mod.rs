@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod completion;
+mod combine;
 mod convert;
 mod diff;
 mod explain;
@@ -19,6 +20,8 @@ mod search;
 mod status;
 mod use_profile;
 mod who;
+mod runtime_base;
+mod simulate;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -75,6 +78,14 @@ pub(crate) enum Command {
     Search(search::Arguments),
     /// Get a shared profile by its name, verified by digest.
     Install(Box<install::Arguments>),
+    /// Make one profile that allows what any of several allows.
+    Merge(combine::MergeArguments),
+    /// Make one profile that allows what all of several allow.
+    Intersect(combine::IntersectArguments),
+    /// Say what a profile does with a call, or with a whole trace.
+    Simulate(simulate::Arguments),
+    /// Print the calls that a container runtime itself makes under the filter.
+    RuntimeBase(runtime_base::Arguments),
 }
 
 impl Command {
@@ -101,6 +112,10 @@ impl Command {
             Self::Index(arguments) => index::run(&arguments, console),
             Self::Search(arguments) => search::run(&arguments, console),
             Self::Install(arguments) => install::run(&arguments, console),
+            Self::Merge(arguments) => combine::merge(&arguments, console),
+            Self::Intersect(arguments) => combine::intersect(&arguments, console),
+            Self::Simulate(arguments) => simulate::run(&arguments, console),
+            Self::RuntimeBase(arguments) => runtime_base::run(&arguments, console),
         }
     }
 }

@@ -1,0 +1,186 @@
+//! A whole trace: would the application have lived?
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use portcullis_profile::{
+    Arch,
+    evaluate::{ARGUMENTS, Outcome},
+    import::{
+        strace::{Event, Strace},
+        trace::{Call, Trace},
+    },
+    simulate::{Made, Simulation, Stopped, Summary},
+    syscalls,
+};
+
+use super::{Filter, source, words};
+use crate::{
+    console::{self, Console},
+    verdict::Verdict,
+};
+
+/// How many distinct calls are listed.
+const LISTED: usize = 40;
+
+/// A trace with one call a line.
+pub(super) fn plain(filters: &[Filter], native: Arch, path: &Path, console: &mut Console) -> Result<Verdict> {
+    let mut simulations: Vec<Simulation<'_>> =
+        filters.iter().map(|filter| Simulation::new(&filter.evaluator)).collect();
+    let mut trace = Trace::new(native);
+    let mut each = |call: Call| {
+        for simulation in &mut simulations {
+            simulation.call(call.line, call.arch, call.number, call.arguments);
+        }
+    };
+    source::pieces(path, |piece| trace.feed(piece, &mut each).with_context(|| source::name(path)))?;
+    trace.finish(&mut each).with_context(|| source::name(path))?;
+    report(filters, simulations, path, console)
+}
+
+/// A trace of strace(1).
+pub(super) fn strace(
+    filters: &[Filter],
+    native: Arch,
+    path: &Path,
+    console: &mut Console,
+) -> Result<Verdict> {
+    let mut simulations: Vec<Simulation<'_>> =
+        filters.iter().map(|filter| Simulation::new(&filter.evaluator)).collect();
+    let mut trace = Strace::new(native);
+    let mut tabled = 0u64;
+    let mut each = |event: Event<'_>| match event {
+        Event::Call(call) => {
+            let arch = call.arch;
+            let (number, arguments) = match call.number() {
+                Some(number) => (Some(number), call.values()),
+                None => through(arch, call.name.as_str()),
+            };
+            let Some(number) = number else { return };
+            let made = Made { line: call.line, arch, number, arguments };
+            for simulation in &mut simulations {
+                simulation.partly(made);
+            }
+        }
+        Event::Tabled { .. } => tabled += 1,
+    };
+    source::pieces(path, |piece| {
+        trace.feed(piece, &mut each);
+        Ok(())
+    })?;
+    let read = trace.finish(&mut each);
+    let name = source::name(path);
+    if tabled > 0 {
+        bail!("{name}: it is a table of strace -c, which has no calls in their order: trace without -c");
+    }
+    for (reason, count, examples) in read.unread.by_reason().filter(|(_, count, _)| *count > 0) {
+        let example = examples.first().map(|one| format!(", such as line {}: {}", one.line, one.text));
+        console::note(&format!("{name}: {count} {}{}", reason.as_str(), example.unwrap_or_default()));
+    }
+    report(filters, simulations, path, console)
+}
+
+/// A call that an architecture makes through `socketcall` or `ipc` alone: what goes with it lies in memory.
+fn through(arch: Arch, name: &str) -> (Option<u32>, [Option<u64>; ARGUMENTS]) {
+    let mut arguments = [None; ARGUMENTS];
+    let Some(way) = syscalls::multiplexed(arch, name) else { return (None, arguments) };
+    arguments[0] = Some(u64::from(way.argument));
+    (syscalls::number(arch, way.through), arguments)
+}
+
+fn report(
+    filters: &[Filter],
+    simulations: Vec<Simulation<'_>>,
+    path: &Path,
+    console: &mut Console,
+) -> Result<Verdict> {
+    let summaries: Vec<Summary> = simulations.into_iter().map(Simulation::finish).collect();
+    if summaries.iter().all(|summary| summary.calls == 0) {
+        bail!("{}: there is no call in it", source::name(path));
+    }
+    let mut groups: Vec<(Vec<&str>, &Summary)> = Vec::new();
+    for (filter, summary) in filters.iter().zip(&summaries) {
+        let runtime = words::runtime(filter.runtime);
+        match groups.iter_mut().find(|(_, other)| is_same(other, summary)) {
+            Some((runtimes, _)) => runtimes.push(runtime),
+            None => groups.push((vec![runtime], summary)),
+        }
+    }
+    for (at, (runtimes, summary)) in groups.iter().enumerate() {
+        if at > 0 {
+            writeln!(console.out())?;
+        }
+        writeln!(console.out(), "{}: {}", runtimes.join(", "), verdict(summary))?;
+        table(summary, console)?;
+    }
+    Ok(if summaries.iter().all(Summary::lives) { Verdict::Yes } else { Verdict::No })
+}
+
+/// Whether two runtimes do the same to every call, and for the same reasons.
+fn is_same(one: &Summary, other: &Summary) -> bool {
+    one.outcomes == other.outcomes && one.stopped == other.stopped && one.more == other.more
+}
+
+fn verdict(summary: &Summary) -> String {
+    let calls = summary.calls;
+    match summary.first {
+        None if summary.untold == 0 => format!("all {calls} calls would pass"),
+        None => format!(
+            "no call of {calls} would be stopped, as far as the trace tells: {} depend on arguments that it does not show",
+            summary.untold
+        ),
+        Some(first) => format!(
+            "the first of {calls} calls that would not pass is line {}: {}",
+            first.line,
+            words::call_with(first.arch, first.number, &first.arguments)
+        ),
+    }
+}
+
+fn table(summary: &Summary, console: &mut Console) -> Result<()> {
+    for (outcome, count) in summary.outcomes.values() {
+        let action = outcome.map_or("", |outcome| outcome.action().as_str());
+        writeln!(console.out(), "  {count:>12}  {action}")?;
+    }
+    if summary.untold > 0 {
+        writeln!(
+            console.out(),
+            "  {:>12}  depend on arguments that the trace does not show",
+            summary.untold
+        )?;
+    }
+    if summary.stopped.is_empty() {
+        return Ok(());
+    }
+    let mut stopped: Vec<&Stopped> = summary.stopped.values().collect();
+    stopped.sort_by_key(|one| (one.decision.is_none(), std::cmp::Reverse(one.count)));
+    let rows: Vec<[String; 4]> = stopped.iter().take(LISTED).map(|one| row(one)).collect();
+    let heading = ["COUNT", "ACTION", "LINE", "FIRST SUCH CALL"].map(str::to_owned);
+    let width = |column: usize| rows.iter().chain([&heading]).map(|row| row[column].len()).max().unwrap_or(0);
+    let widths = [width(0), width(1), width(2)];
+    writeln!(console.out())?;
+    for [count, action, line, call] in [&heading].into_iter().chain(&rows) {
+        let [first, second, third] = widths;
+        writeln!(console.out(), "  {count:>first$}  {action:<second$}  {line:>third$}  {call}")?;
+    }
+    let unlisted = stopped.len().saturating_sub(LISTED);
+    if unlisted > 0 {
+        writeln!(console.out(), "  and {unlisted} more distinct calls")?;
+    }
+    if summary.more > 0 {
+        writeln!(console.out(), "  and {} calls more that were not told apart", summary.more)?;
+    }
+    Ok(())
+}
+
+fn row(stopped: &Stopped) -> [String; 4] {
+    let Made { line, arch, number, arguments } = stopped.first;
+    let outcome = |outcome: Outcome| outcome.to_string();
+    let action = match stopped.decision {
+        None => "unknown".to_owned(),
+        Some(decision) if decision.is_contested() => format!("perhaps {}", outcome(decision.strictest())),
+        Some(decision) => outcome(decision.outcome),
+    };
+    let call = words::call_with(arch, number, &arguments);
+    [stopped.count.to_string(), action, line.to_string(), format!("{call} on {arch}")]
+}
