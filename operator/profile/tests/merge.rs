@@ -304,6 +304,12 @@ fn says_who_brought_what_and_what_was_chosen() {
     assert_eq!(common.profile.architectures, [Arch::X86_64]);
     assert_eq!(common.contributions[1].changed, ["write"]);
     assert_eq!(common.profile.default_errno_ret, None);
+
+    let open = Profile { default_action: Action::Allow, default_errno_ret: None, ..profile(&[]) };
+    let named = [named[0], NamedProfile { name: "open", profile: &open }];
+    let common = intersect(&named).expect("they can be intersected");
+    let says = "defaultAction is SCMP_ACT_ERRNO(38) of a; open has SCMP_ACT_ALLOW, so calls that no profile names are denied";
+    assert_eq!(common.notes[0].to_string(), says);
 }
 
 #[test]

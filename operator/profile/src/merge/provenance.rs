@@ -67,7 +67,12 @@ impl fmt::Display for Note {
         let list = |arches: &[Arch]| arches.iter().map(Arch::to_string).collect::<Vec<_>>().join(", ");
         match self {
             Self::Default { profile, chosen, other, given_up } => {
-                write!(f, "defaultAction is {chosen} of {profile}; {other} has {given_up}")
+                write!(f, "defaultAction is {chosen} of {profile}; {other} has {given_up}")?;
+                match (passes(*chosen), passes(*given_up)) {
+                    (true, false) => write!(f, ", so calls that no profile names are let through"),
+                    (false, true) => write!(f, ", so calls that no profile names are denied"),
+                    _ => Ok(()),
+                }
             }
             Self::ArchitecturesAdded { profile, missing, lists_any: true } => write!(
                 f,
