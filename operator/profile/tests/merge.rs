@@ -133,7 +133,7 @@ fn on_random_profiles(
 /// that a profile lets through is denied.
 #[test]
 fn a_union_gives_every_call_the_least_strict_outcome() {
-    on_random_profiles(150, merge, |profiles, result, calls| {
+    on_random_profiles(100, merge, |profiles, result, calls| {
         let everywhere = |runtime| -> Vec<Evaluator> {
             let with = |profile: &Profile| Profile {
                 architectures: result.architectures.clone(),
@@ -174,7 +174,7 @@ fn a_union_gives_every_call_the_least_strict_outcome() {
 /// Every call gets the strictest outcome that any profile gives it; and nowhere is the result looser than a profile.
 #[test]
 fn an_intersection_gives_every_call_the_strictest_outcome() {
-    on_random_profiles(150, intersect, |profiles, result, calls| {
+    on_random_profiles(100, intersect, |profiles, result, calls| {
         for runtime in [Runtime::Runc, Runtime::Crun] {
             let parts: Vec<Evaluator> = profiles.iter().map(|profile| evaluator(profile, runtime)).collect();
             let whole = evaluator(result, runtime);
@@ -209,7 +209,7 @@ fn an_intersection_gives_every_call_the_strictest_outcome() {
 #[test]
 fn order_and_repetition_do_not_matter() {
     for combine in [merge as Combine, intersect as Combine] {
-        on_random_profiles(50, combine, |profiles, result, calls| {
+        on_random_profiles(30, combine, |profiles, result, calls| {
             let whole = evaluator(result, Runtime::Crun);
             let backwards: Vec<Profile> = profiles.iter().rev().cloned().collect();
             // Another order may find no rules where this one did; what it finds does the same.
