@@ -11,6 +11,7 @@ use portcullis_profile::{
 
 use crate::{
     console::{self, Console},
+    example::{self, Example},
     input::{self, Loaded},
     verdict::Verdict,
 };
@@ -18,9 +19,7 @@ use crate::{
 /// How many calls of a profile are named.
 const NAMED: usize = 8;
 
-/// Which files.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const MERGE_WORDS: &str = "\
 Every call gets the least strict action that one of the profiles gives it, argument by argument.
 From the least strict on: ALLOW, LOG, TRACE, NOTIFY, ERRNO, TRAP, KILL_THREAD, KILL_PROCESS. Of two
 errnos ENOSYS counts as less strict, because programs take it as a reason to use an older call; of
@@ -33,20 +32,28 @@ It is an error where no answer is the less strict one: flags or listener fields 
 that leave open what happens, conditions on arguments that no rules express together.
 
 The result goes to standard output as OCI JSON, what each file added to standard error. That the
-result does what it should is shown before it is printed, over all arguments.
+result does what it should is shown before it is printed, over all arguments.";
+const MERGE_EXAMPLES: &[Example] = &[
+    Example {
+        about: "Allow what either of two profiles allows",
+        command: "kubectl seccomp merge web.json new.json > both.json",
+    },
+    Example {
+        about: "Add the calls that runc makes itself",
+        command: "kubectl seccomp runtime-base --runtime runc --no-new-privs | kubectl seccomp merge web.json -",
+    },
+];
 
-Examples:
-  kubectl seccomp merge web.json new.json > both.json
-  kubectl seccomp runtime-base --runtime runc --no-new-privs | kubectl seccomp merge web.json -")]
+/// Which files.
+#[derive(Debug, Args)]
+#[command(after_help = example::help_after(MERGE_WORDS, MERGE_EXAMPLES))]
 pub(crate) struct MergeArguments {
     /// Files with profiles; `-` is standard input. Every profile of a file counts.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 }
 
-/// Which files.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const INTERSECT_WORDS: &str = "\
 Every call gets the strictest action that one of the profiles gives it, argument by argument, as
 KEP-6061 defines an intersection. From the strictest on: KILL_PROCESS, KILL_THREAD, TRAP, ERRNO,
 NOTIFY, TRACE, LOG, ALLOW. Of two errnos ENOSYS counts as less strict, and of others the smaller
@@ -59,10 +66,15 @@ It is an error where no answer is the stricter one: flags or listener fields tha
 leave open what happens, conditions on arguments that no rules express together.
 
 The result goes to standard output as OCI JSON, what each file took away to standard error. That the
-result does what it should is shown before it is printed, over all arguments.
+result does what it should is shown before it is printed, over all arguments.";
+const INTERSECT_EXAMPLES: &[Example] = &[Example {
+    about: "Allow only what both allow",
+    command: "kubectl seccomp intersect web.json new.json > both.json",
+}];
 
-Examples:
-  kubectl seccomp intersect web.json new.json > both.json")]
+/// Which files.
+#[derive(Debug, Args)]
+#[command(after_help = example::help_after(INTERSECT_WORDS, INTERSECT_EXAMPLES))]
 pub(crate) struct IntersectArguments {
     /// Files with profiles; `-` is standard input. Every profile of a file counts.
     #[arg(required = true, value_name = "FILE")]

@@ -1,8 +1,8 @@
 //! One module for each command.
 
 mod apply;
-pub(crate) mod completion;
 mod combine;
+pub(crate) mod completion;
 mod convert;
 mod diff;
 mod explain;
@@ -16,12 +16,12 @@ mod man;
 mod pin;
 mod pull;
 mod push;
+mod runtime_base;
 mod search;
+mod simulate;
 mod status;
 mod use_profile;
 mod who;
-mod runtime_base;
-mod simulate;
 
 use anyhow::Result;
 use clap::Subcommand;

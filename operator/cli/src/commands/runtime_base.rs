@@ -6,21 +6,30 @@ use portcullis_profile::runtime_base::{self, Denied, Evidence};
 
 use crate::{
     console::{self, Console},
+    example::{self, Example},
     platform::RuntimeName,
     verdict::Verdict,
 };
 
-/// Which runtime, and how.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const WORDS: &str = "\
 A runtime loads the filter and then still has work to do before the application is executed: a
 profile without these calls starts no container. With no_new_privs (allowPrivilegeEscalation: false
 in Kubernetes) it loads the filter last and needs few; without, it loads the filter before it drops
-privileges. A recording made on a cluster holds these calls already; one made with strace doesn't.
+privileges. A recording made on a cluster holds these calls already; one made with strace doesn't.";
+const EXAMPLES: &[Example] = &[
+    Example {
+        about: "What every profile for runc has to allow",
+        command: "kubectl seccomp runtime-base --runtime runc --no-new-privs > base.json",
+    },
+    Example {
+        about: "Where each of crun's calls is known from",
+        command: "kubectl seccomp runtime-base --runtime crun -o table",
+    },
+];
 
-Examples:
-  kubectl seccomp runtime-base --runtime runc --no-new-privs > base.json
-  kubectl seccomp runtime-base --runtime crun -o table")]
+/// Which runtime, and how.
+#[derive(Debug, Args)]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(crate) struct Arguments {
     /// The runtime.
     #[arg(long, value_enum)]

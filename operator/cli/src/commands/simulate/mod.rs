@@ -17,14 +17,13 @@ use portcullis_profile::{
 
 use crate::{
     console::Console,
+    example::{self, Example},
     input,
     platform::{self, RuntimeName},
     verdict::Verdict,
 };
 
-/// A profile, and what is asked of it.
-#[derive(Debug, Args)]
-#[command(after_help = "\
+const WORDS: &str = "\
 Arguments are decimal, hexadecimal (0x), octal (a leading 0) or flags by name
 (CLONE_NEWUSER|SIGCHLD, AF_INET, O_RDONLY); those left out are 0.
 
@@ -36,13 +35,23 @@ A trace is text, one call a line: a name or number, then arguments. An architect
 --bpf gives bounds: the exact size depends on libseccomp's version, and is never larger.
 
 Where rules leave open what happens, the strictest possibility counts. Exits with 0 where every call
-passes (ALLOW, LOG), with 1 where one would not.
+passes (ALLOW, LOG), with 1 where one would not.";
+const EXAMPLES: &[Example] = &[
+    Example { about: "One call", command: "kubectl seccomp simulate web.json socket AF_INET SOCK_RAW" },
+    Example {
+        about: "Would the application that strace followed have lived?",
+        command: "kubectl seccomp simulate web.json --strace app.strace",
+    },
+    Example {
+        about: "The same for a trace of one's own",
+        command: "echo connect 3 | kubectl seccomp simulate web.json --trace -",
+    },
+    Example { about: "How large the filter gets", command: "kubectl seccomp simulate web.json --bpf" },
+];
 
-Examples:
-  kubectl seccomp simulate web.json socket AF_INET SOCK_RAW
-  kubectl seccomp simulate web.json --strace app.strace
-  echo connect 3 | kubectl seccomp simulate web.json --trace -
-  kubectl seccomp simulate web.json --bpf")]
+/// A profile, and what is asked of it.
+#[derive(Debug, Args)]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(crate) struct Arguments {
     /// A file with one profile; `-` is standard input.
     #[arg(value_name = "PROFILE")]
