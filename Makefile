@@ -4,6 +4,7 @@
 #   make test           every test: unit, property, CRD and chart checks, end to end
 #   make lint           rustfmt, clippy, cargo deny, generated files
 #   make bench          every figure of docs/performance.md
+#   make fuzz           10 million executions of each parser's fuzz target (RUNS=n TARGETS="a b"), and their figures
 #   make soak           the long forms of the end-to-end tests
 #   make cli            kubectl-seccomp, one static binary, in target/cli/<processor>/
 #   make generate       crds/, deploy/ and the generated pages of docs/
@@ -16,14 +17,18 @@ SHELL := /bin/bash
 CLUSTER := cargo run --quiet --package portcullis-e2e --bin cluster --
 CARGO_DENY_VERSION := 0.20.2
 DENY := .tools/bin/cargo-deny
+CARGO_FUZZ_VERSION := 0.13.2
+FUZZ := .tools/bin/cargo-fuzz
+RUNS ?= 10000000
 
-.PHONY: help setup demo test test-unit test-e2e lint advisories bench soak cli generate cluster image clean-cluster
+.PHONY: help setup demo test test-unit test-e2e lint advisories bench fuzz soak cli generate cluster image clean-cluster
 
 help:
-	@sed -n '3,10p' $(MAKEFILE_LIST) | sed 's/^#   //'
+	@sed -n '3,12p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
-# What cargo itself needs before the harness can install the rest: a linker, and libseccomp for the property tests.
-BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev
+# What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, and strace for
+# those of its import.
+BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace
 
 setup:
 	@command -v cargo >/dev/null || { echo 'Portcullis needs a Rust toolchain: no cargo in PATH' >&2; exit 1; }
@@ -71,6 +76,17 @@ $(DENY):
 bench: image
 	cargo bench --package portcullis-profile
 	cargo run --release --package portcullis-e2e --bin bench
+
+# libFuzzer needs a nightly toolchain; the tests of the same properties (`cargo test --test parsers`) don't.
+fuzz: $(FUZZ)
+	@cargo +nightly --version >/dev/null 2>&1 || \
+	  { echo 'make fuzz needs a nightly toolchain: run "rustup toolchain install nightly"' >&2; exit 1; }
+	PATH="$(CURDIR)/.tools/bin:$$PATH" fuzz/run.sh $(RUNS) $(TARGETS)
+	cargo run --quiet --package xtask -- fuzz-report
+
+$(FUZZ):
+	@echo '==> Building cargo-fuzz $(CARGO_FUZZ_VERSION), once'
+	cargo install cargo-fuzz --version $(CARGO_FUZZ_VERSION) --locked --root .tools
 
 soak: image
 	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture

@@ -14,15 +14,21 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
-/// The commands that the program's own help lists.
-fn commands() -> Vec<String> {
-    help(&["--help"])
+/// The commands that a help lists, each with the words before it, and those below them.
+fn commands(above: &[String]) -> Vec<Vec<String>> {
+    let words: Vec<&str> = above.iter().map(String::as_str).chain(["--help"]).collect();
+    help(&words)
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
         .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
         .filter(|name| name != "help")
+        .flat_map(|name| {
+            let command = [above, &[name]].concat();
+            let below = commands(&command);
+            [vec![command], below].concat()
+        })
         .collect()
 }
 
@@ -56,12 +62,14 @@ fn run(line: &str) -> Output {
 
 #[test]
 fn every_command_has_examples_and_each_of_them_works() {
-    let commands = commands();
-    assert!(commands.iter().any(|name| name == "lint"), "{commands:?}");
-    for command in commands {
-        let help = help(&[&command, "--help"]);
+    let commands = commands(&[]);
+    assert!(commands.iter().any(|words| words == &["import", "strace"]), "{commands:?}");
+    for words in commands {
+        let help = help(&words.iter().map(String::as_str).chain(["--help"]).collect::<Vec<_>>());
+        let command = words.join(" ");
         let examples = examples(&help);
-        assert!(!examples.is_empty(), "{command} shows no example");
+        // A command below another may leave its examples to that one.
+        assert!(!examples.is_empty() || words.len() > 1, "{command} shows no example");
         for line in examples {
             let own = format!("kubectl seccomp {command} ");
             assert!(

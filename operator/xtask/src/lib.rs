@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 pub mod codegen;
+pub mod fuzz;
 
 /// Where the workspace's `Cargo.toml` is.
 ///

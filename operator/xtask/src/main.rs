@@ -1,10 +1,11 @@
-//! Code generation: `cargo run -p xtask -- codegen` writes every generated file, `-- check` fails where one is stale.
+//! Code generation: `cargo run -p xtask -- codegen` writes every generated file, `-- check` fails where one is stale,
+//! `-- fuzz-report` writes what the fuzz targets have run.
 
 use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{codegen, workspace_root};
+use xtask::{codegen, fuzz, workspace_root};
 
 #[derive(Debug, Parser)]
 #[command(about = "Writes the repository's generated files, or checks that they are fresh")]
@@ -22,12 +23,18 @@ enum Task {
     Codegen,
     /// Fail where a generated file is stale.
     Check,
+    /// Write into docs/performance.md what `make fuzz` has run.
+    FuzzReport,
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line's answer")]
 fn main() -> Result<ExitCode> {
     let root = workspace_root()?;
     let Arguments { helm, task } = Arguments::parse();
+    if matches!(task, Task::FuzzReport) {
+        fuzz::write(&root)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if matches!(task, Task::Codegen) {
         // deploy/ is rendered from a chart that has the definitions just written.
         for artefact in codegen::artefacts()? {

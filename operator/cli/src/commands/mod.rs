@@ -8,6 +8,7 @@ mod diff;
 mod explain;
 mod get;
 mod history;
+mod import;
 mod index;
 mod inspect;
 mod install;
@@ -86,6 +87,8 @@ pub(crate) enum Command {
     Simulate(simulate::Arguments),
     /// Print the calls that a container runtime itself makes under the filter.
     RuntimeBase(runtime_base::Arguments),
+    /// Make a profile of what was seen: traces, audit records, a hook's output.
+    Import(import::Arguments),
 }
 
 impl Command {
@@ -116,6 +119,7 @@ impl Command {
             Self::Intersect(arguments) => combine::intersect(&arguments, console),
             Self::Simulate(arguments) => simulate::run(&arguments, console),
             Self::RuntimeBase(arguments) => runtime_base::run(&arguments, console),
+            Self::Import(arguments) => import::run(&arguments, console),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{Action, Arch, Arg, Operator, Profile, Rule, syscalls};
 
 /// Calls that a run may not show, and no program can do without.
-const ALWAYS: &[&str] = &["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
+pub(super) const ALWAYS: &[&str] = &["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
 
 /// How a profile is made.
 #[derive(Clone, Debug, PartialEq, Eq)]

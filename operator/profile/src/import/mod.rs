@@ -3,8 +3,10 @@
 //! The parsers are fed bytes in pieces of any size and keep no more than a bounded part of them, whatever they hold.
 //! What can't be read is counted and its first examples kept ([`Unread`]); nothing is guessed.
 
+pub mod audit;
 mod calls;
 mod generate;
+pub mod hook;
 mod lines;
 mod observed;
 pub mod strace;

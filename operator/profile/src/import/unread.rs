@@ -100,6 +100,21 @@ impl Unread {
         }
     }
 
+    /// Takes in what was not read of another text.
+    pub fn absorb(&mut self, other: Self) {
+        for (reason, count, examples) in other.entries {
+            match self.entries.binary_search_by_key(&reason, |entry| entry.0) {
+                Ok(at) => {
+                    let entry = &mut self.entries[at];
+                    entry.1 += count;
+                    let room = MAX_EXAMPLES - entry.2.len();
+                    entry.2.extend(examples.into_iter().take(room));
+                }
+                Err(at) => self.entries.insert(at, (reason, count, examples)),
+            }
+        }
+    }
+
     /// How many lines were not read.
     #[must_use]
     pub fn count(&self) -> u64 {

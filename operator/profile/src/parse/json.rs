@@ -10,7 +10,7 @@ use super::{ParseErrors, error::Path};
 /// Reads one JSON document. Duplicate keys go to `errors`; text that isn't JSON ends the reading.
 ///
 /// serde_json itself stops at a depth of 128.
-pub(super) fn read(document: &[u8], errors: &mut ParseErrors) -> Result<Value, ParseErrors> {
+pub(crate) fn read(document: &[u8], errors: &mut ParseErrors) -> Result<Value, ParseErrors> {
     let found = RefCell::new(std::mem::take(errors));
     let mut deserializer = serde_json::Deserializer::from_slice(document);
     let value = Unique { path: &Path::Root, errors: &found }

@@ -5,7 +5,7 @@
 //! restriction, so such a document fails open.
 
 mod error;
-mod json;
+pub(crate) mod json;
 mod keys;
 mod read;
 

@@ -1,11 +1,11 @@
 //! The arguments of a call, as strace wrote them.
 
-/// What may stand in a call of six arguments: pointers show what they point to, so some are long.
-const MAX_ARGUMENTS: usize = 16;
+/// As many as any call has; strace writes some calls with more, having taken structures apart.
+pub(super) const MAX_ARGUMENTS: usize = 16;
 
-/// Cuts what follows a call's parenthesis into arguments. Of an unfinished call those that were written, so the
+/// Cuts what follows a call's parenthesis into arguments, at most `limit` of them. Of an unfinished call those that were written, so the
 /// last may be missing.
-pub(super) fn split(rest: &[u8]) -> Vec<&[u8]> {
+pub(super) fn split(rest: &[u8], limit: usize) -> Vec<&[u8]> {
     let mut found = Vec::new();
     let mut open: Vec<u8> = Vec::new();
     let mut start = 0;
@@ -28,7 +28,7 @@ pub(super) fn split(rest: &[u8]) -> Vec<&[u8]> {
             b',' if open.is_empty() => {
                 found.push(trimmed(&rest[start..at]));
                 start = at + 1;
-                if found.len() == MAX_ARGUMENTS {
+                if found.len() == limit {
                     return found;
                 }
             }

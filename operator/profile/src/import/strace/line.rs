@@ -14,6 +14,8 @@ pub(super) enum Line<'l> {
         rest: &'l [u8],
         /// The number, where `strace -n` wrote it.
         number: Option<u32>,
+        /// A new process, of which strace told in the middle of the line.
+        attached: Option<u32>,
     },
     /// The end of a call that another process interrupted: `<... wait4 resumed>`. It was counted where it began.
     Resumed {
@@ -33,6 +35,8 @@ pub(super) enum Line<'l> {
     Ended,
     /// The tracer could not tell the call: `????(`.
     Untold,
+    /// `strace: Process 7 attached`: a new process.
+    Attached(Option<u32>),
     /// A signal, a stack frame, a message of strace's own, an empty line.
     Passed,
     /// None of these.
@@ -149,7 +153,8 @@ impl Leader<'_> {
 fn body(rest: &[u8], number: Option<u32>) -> Line<'_> {
     let named = leading(rest, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if named > 0 && rest.get(named) == Some(&b'(') {
-        return Line::Call { name: &rest[..named], rest: &rest[named + 1..], number };
+        let (rest_of_call, attached) = without_message(&rest[named + 1..]);
+        return Line::Call { name: &rest[..named], rest: rest_of_call, number, attached };
     }
     match rest {
         [] => Line::Passed,
@@ -159,9 +164,37 @@ fn body(rest: &[u8], number: Option<u32>) -> Line<'_> {
         [b'>', b' ', ..] => Line::Passed,
         [b'?', b'?', b'?', b'?', ..] => Line::Untold,
         [b'[', ..] => mode(rest),
+        _ if rest.starts_with(MESSAGE) => Line::Attached(attached(rest)),
         _ if rest.starts_with(b"strace: ") || rest.starts_with(b"Process ") => Line::Passed,
+        _ if is_remainder(rest) => Line::Passed,
         _ => Line::Other,
     }
+}
+
+/// A call without the message that strace may write in the middle of it, and the process that it is about:
+/// `fork(strace: Process 7 attached`.
+fn without_message(rest: &[u8]) -> (&[u8], Option<u32>) {
+    let message = rest.ends_with(ATTACHED).then(|| memchr::memmem::rfind(rest, MESSAGE)).flatten();
+    message.map_or((rest, None), |at| (&rest[..at], attached(&rest[at..])))
+}
+
+const MESSAGE: &[u8] = b"strace: Process ";
+const ATTACHED: &[u8] = b" attached";
+
+fn attached(message: &[u8]) -> Option<u32> {
+    decimal(message.strip_prefix(MESSAGE)?.strip_suffix(ATTACHED)?)
+}
+
+/// Whether a line is what is left of a call after such a message: `, child_tidptr=0x7f746119ba10) = 7`, `<unfinished ...>`.
+fn is_remainder(line: &[u8]) -> bool {
+    if line == b"<unfinished ...>" {
+        return true;
+    }
+    if !line.starts_with(b")") && !line.starts_with(b", ") {
+        return false;
+    }
+    let end = memchr::memmem::rfind(line, b" = ");
+    end.is_some_and(|at| line[..at].trim_ascii_end().ends_with(b")"))
 }
 
 /// `wait4 resumed>...`.

@@ -19,6 +19,7 @@ use crate::{
     import::{CallName, Reason, Unread, calls::family, lines::Lines},
     syscalls,
 };
+use arguments::MAX_ARGUMENTS;
 use line::Line;
 use processes::Processes;
 use table::{Row, Table};
@@ -71,14 +72,15 @@ impl Call<'_> {
     /// names that are not known, what an unfinished call did not write.
     #[must_use]
     pub fn values(&self) -> [Option<u64>; 6] {
-        let written = arguments::split(self.rest);
+        let written = arguments::split(self.rest, MAX_ARGUMENTS);
         std::array::from_fn(|index| self.value_of(&written, index))
     }
 
     /// The value of one argument, see [`Call::values`].
     #[must_use]
     pub fn value(&self, index: usize) -> Option<u64> {
-        self.value_of(&arguments::split(self.rest), index)
+        let limit = if self.name.as_str() == "clone" { MAX_ARGUMENTS } else { index + 1 };
+        self.value_of(&arguments::split(self.rest, limit), index)
     }
 
     fn value_of(&self, written: &[&[u8]], index: usize) -> Option<u64> {
@@ -126,6 +128,7 @@ impl Strace {
             processes: Processes::new(native),
             table: Table::default(),
             table_arch: native,
+            latest: None,
             unread: Unread::default(),
         };
         Self { lines: Lines::default(), reader }
@@ -153,6 +156,8 @@ struct Reader {
     table: Table,
     /// The architecture of the table that is being read, or comes next.
     table_arch: Arch,
+    /// The process of the latest call.
+    latest: Option<u32>,
     unread: Unread,
 }
 
@@ -163,16 +168,25 @@ impl Reader {
         }
         let (process, read) = line::read(line);
         match read {
-            Line::Call { name, rest, number: told } => {
+            Line::Call { name, rest, number: told, attached } => {
                 match self.call(process, name, told) {
                     Ok((arch, name)) => each(Event::Call(Call { line: number, process, arch, name, rest })),
                     Err(reason) => self.unread.add(reason, number, line),
                 };
+                self.latest = process;
                 self.processes.child(process, name, rest);
+                self.attached(attached);
             }
+            Line::Attached(child) => self.attached(child),
             Line::Resumed { name, rest } => self.processes.child(process, name, rest),
             Line::Mode { process: told, mode } => match of_mode(self.native, mode) {
-                Some(arch) => self.processes.set(told.or(process), arch),
+                Some(arch) => {
+                    self.processes.set(told.or(process), arch);
+                    // Where there is one process alone, strace does not say which.
+                    if process.is_none() {
+                        self.processes.set(None, arch);
+                    }
+                }
                 None => self.unread.add(Reason::NoRecord, number, line),
             },
             Line::Ended => self.processes.end(process),
@@ -183,6 +197,14 @@ impl Reader {
                     self.unread.add(Reason::NoRecord, number, line);
                 }
             }
+        }
+    }
+
+    /// A new process: strace takes it for one of the architecture that it saw latest, and says so where that is wrong
+    /// (`alloctcb` in its `src/strace.c`).
+    fn attached(&mut self, child: Option<u32>) {
+        if child.is_some() {
+            self.processes.set(child, self.processes.of(self.latest));
         }
     }
 

@@ -243,7 +243,10 @@ read(3, \"\", 1) = 0
 #[test]
 fn arguments_are_cut_where_they_end() {
     let cut = |text: &'static str| -> Vec<&str> {
-        split(text.as_bytes()).into_iter().map(|part| std::str::from_utf8(part).expect("text")).collect()
+        split(text.as_bytes(), MAX_ARGUMENTS)
+            .into_iter()
+            .map(|part| std::str::from_utf8(part).expect("text"))
+            .collect()
     };
     assert_eq!(cut("AF_UNIX, SOCK_STREAM, 0) = 3"), ["AF_UNIX", "SOCK_STREAM", "0"]);
     assert_eq!(cut(") = 3"), Vec::<&str>::new());
@@ -316,6 +319,44 @@ unshare(CLONE_NEWNS) = 0
         ]
     );
     assert_eq!(notes, Vec::<String>::new());
+}
+
+/// Output of strace 6.1 with -f and without -o.
+#[test]
+fn a_message_in_the_middle_of_a_call_takes_nothing_from_it() {
+    let trace = "\
+clone(child_stack=NULL, flags=CLONE_CHILD_CLEARTID|CLONE_CHILD_SETTID|SIGCHLDstrace: Process 1945 attached
+, child_tidptr=0x7f746119ba10) = 1945
+fork(strace: Process 31238 attached
+)                                  = 31238
+clone3({flags=CLONE_VM, exit_signal=0}strace: Process 31239 attached
+ <unfinished ...>
+";
+    let (rules, notes) = rules(&["clone"], trace);
+    assert_eq!(rules, ["clone 0 7e020000 0 MaskedEq"]);
+    assert_eq!(notes.len(), 1, "clone3's alone: {notes:?}");
+}
+
+/// Output of strace 6.1 for the program of `tests/strace.rs`, with -f and without -o.
+#[test]
+fn a_new_process_begins_with_the_mode_that_strace_saw_latest() {
+    let trace = "\
+execve(\"./i32\", [\"./i32\"], 0x7fff /* 35 vars */) = 0
+[ Process PID=5061 runs in 32 bit mode. ]
+fork(strace: Process 5062 attached
+)                                  = 5062
+[pid  5062] getpid( <unfinished ...>
+[pid  5061] waitpid(5062,  <unfinished ...>
+[pid  5062] <... getpid resumed>)       = 5062
+[pid  5062] exit_group(0)               = ?
+[pid  5062] +++ exited with 0 +++
+<... waitpid resumed>NULL, 0)           = 5062
+getpid()                                = 5061
+";
+    let (said, summary) = said(trace);
+    assert_eq!(summary.unread.count(), 0);
+    assert_eq!(said[0], "X86_64 execve");
+    assert!(said[1..].iter().all(|call| call.contains("X86 ")), "{said:?}");
 }
 
 #[test]
