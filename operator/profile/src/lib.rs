@@ -20,6 +20,7 @@ pub mod merge;
 mod model;
 mod parse;
 pub mod program;
+pub mod recording;
 mod render;
 pub mod runtime_base;
 mod runtime_default;

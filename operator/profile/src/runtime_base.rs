@@ -12,7 +12,7 @@
 use crate::{Action, Profile, Rule, evaluate::Runtime};
 
 /// Calls that a run may not show, and no program can do without.
-pub(crate) const ALWAYS: &[&str] = &["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
+pub const ALWAYS: &[&str] = &["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
 
 /// `ENOSYS`, which callers take as a reason to fall back.
 const ENOSYS: u32 = 38;

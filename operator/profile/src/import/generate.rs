@@ -6,10 +6,7 @@ use super::{
     Example, Observed,
     observed::{MAX_VALUES, NAMESPACE_FLAGS, Values},
 };
-use crate::{Action, Arch, Arg, Operator, Profile, Rule, syscalls};
-
-/// Calls that a run may not show, and no program can do without.
-pub(super) const ALWAYS: &[&str] = &["exit", "exit_group", "restart_syscall", "rt_sigreturn"];
+use crate::{Action, Arch, Arg, Operator, Profile, Rule, runtime_base::ALWAYS, syscalls};
 
 /// How a profile is made.
 #[derive(Clone, Debug, PartialEq, Eq)]

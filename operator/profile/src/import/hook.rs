@@ -8,8 +8,10 @@
 
 use serde_json::{Map, Value};
 
-use super::{Generation, generate::ALWAYS};
-use crate::{Action, Dialect, MAX_DOCUMENT_BYTES, ParseErrors, Profile, Rule, parse::json};
+use super::Generation;
+use crate::{
+    Action, Dialect, MAX_DOCUMENT_BYTES, ParseErrors, Profile, Rule, parse::json, runtime_base::ALWAYS,
+};
 
 /// What the hook wrote.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,279 @@
+//! What one container was seen to do, or several.
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+
+use super::{Exit, Mark, Signals};
+use crate::{Arch, syscalls};
+
+/// Values of one argument that are kept; one more makes it [`Values::TooMany`].
+pub const MAX_VALUES: usize = 32;
+/// A container that made no new call for so many seconds was seen in its steady state.
+pub const STEADY_SECONDS: u64 = 60;
+
+/// The calls by which a file is opened.
+const OPENS: [&str; 4] = ["open", "openat", "openat2", "creat"];
+
+/// A system call: by number, because a recorder sees nothing else, and a number may have no name yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Call {
+    /// The architecture that it was made through.
+    pub arch: Arch,
+    /// Its number in that architecture's table; x32's carry bit 30.
+    pub number: u32,
+}
+
+impl Call {
+    /// The call's name, where the table has the number.
+    #[must_use]
+    pub fn name(self) -> Option<&'static str> {
+        syscalls::name(self.arch, self.number)
+    }
+}
+
+/// How often, and since when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// How often; 0 where that is not known.
+    pub count: u64,
+    /// When for the first time: seconds since the epoch.
+    pub first_at: u64,
+}
+
+/// One argument of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Argument {
+    /// The call.
+    pub call: Call,
+    /// Which argument, 0 to 5.
+    pub index: u8,
+}
+
+/// The values that an argument was seen with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// These, at most [`MAX_VALUES`].
+    These(BTreeSet<u64>),
+    /// More than that, or some may have been missed: nothing can be said of them.
+    TooMany,
+}
+
+impl Values {
+    /// All values that either was seen with.
+    fn unite(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::These(mine), Self::These(theirs)) => {
+                mine.extend(theirs);
+                if mine.len() > MAX_VALUES {
+                    *self = Self::TooMany;
+                }
+            }
+            _ => *self = Self::TooMany,
+        }
+    }
+}
+
+/// What could not be kept. Anything but zeros means that more was called than is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Calls.
+    pub calls: u64,
+    /// Argument values.
+    pub values: u64,
+    /// Denied calls.
+    pub denials: u64,
+}
+
+impl Losses {
+    /// Whether nothing was lost.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.calls == 0 && self.values == 0 && self.denials == 0
+    }
+
+    fn combine(self, other: Self, counters: fn(u64, u64) -> u64) -> Self {
+        Self {
+            calls: counters(self.calls, other.calls),
+            values: counters(self.values, other.values),
+            denials: counters(self.denials, other.denials),
+        }
+    }
+}
+
+/// What was seen of one container, or of several together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// How many containers this is of.
+    pub containers: u64,
+    /// The calls that were made, as a filter sees them.
+    pub calls: BTreeMap<Call, Seen>,
+    /// The calls that the container's present filter denied.
+    pub denied: BTreeMap<Call, Seen>,
+    /// Values of the arguments that are recorded ([`super::RECORDED_ARGUMENTS`]), of calls that were made.
+    pub values: BTreeMap<Argument, Values>,
+    /// Marks of the container's life.
+    pub marks: BTreeSet<Mark>,
+    /// Signals that a handler of the container's ran for.
+    pub handled: Signals,
+    /// What could not be kept.
+    pub losses: Losses,
+}
+
+impl Observation {
+    /// Takes in another report of the same source. Commutative, associative, idempotent: of a counter the larger value counts.
+    pub fn join(&mut self, other: &Self) {
+        self.combine(other, u64::max);
+    }
+
+    /// Takes in another source's. Commutative and associative: counters add up (and stay at the largest number there is).
+    pub fn add(&mut self, other: &Self) {
+        self.combine(other, u64::saturating_add);
+    }
+
+    fn combine(&mut self, other: &Self, counters: fn(u64, u64) -> u64) {
+        let Self { containers, calls, denied, values, marks, handled, losses } = other;
+        self.containers = counters(self.containers, *containers);
+        unite(&mut self.calls, calls, counters);
+        unite(&mut self.denied, denied, counters);
+        for (argument, theirs) in values {
+            match self.values.entry(*argument) {
+                Entry::Vacant(vacant) => drop(vacant.insert(theirs.clone())),
+                Entry::Occupied(mut mine) => mine.get_mut().unite(theirs),
+            }
+        }
+        self.marks.extend(marks);
+        self.handled = self.handled.with(*handled);
+        self.losses = self.losses.combine(*losses, counters);
+    }
+
+    /// The same without its counters, so that it may be added while its source still reports.
+    #[must_use]
+    pub fn without_counts(&self) -> Self {
+        let uncounted = |seen: &BTreeMap<Call, Seen>| {
+            seen.iter().map(|(call, seen)| (*call, Seen { count: 0, ..*seen })).collect()
+        };
+        Self {
+            containers: 0,
+            calls: uncounted(&self.calls),
+            denied: uncounted(&self.denied),
+            losses: Losses::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Notes a call.
+    pub fn call(&mut self, call: Call, seen: Seen) {
+        unite(&mut self.calls, &BTreeMap::from([(call, seen)]), u64::max);
+    }
+
+    /// When the last call that was new then was made: seconds since the epoch.
+    #[must_use]
+    pub fn last_new_at(&self) -> Option<u64> {
+        self.calls.values().map(|seen| seen.first_at).max()
+    }
+
+    /// Notes that the container was still observed at a time: seconds since the epoch.
+    pub fn observed_at(&mut self, now: u64) {
+        if self.last_new_at().is_some_and(|last| now.saturating_sub(last) >= STEADY_SECONDS) {
+            self.marks.insert(Mark::Steady);
+        }
+    }
+
+    /// Notes how the container's first process ended.
+    pub fn ended(&mut self, exit: Exit) {
+        self.marks.extend(exit.marks(self.handled));
+    }
+
+    /// Compares with an earlier report of the same container: a handler for SIGHUP or SIGUSR1 ran since, and files were opened since,
+    /// as a program does that opens its logs anew.
+    ///
+    /// Whether the file was a log can't be seen, so this may be another file that the program reads again.
+    pub fn compare_with_earlier(&mut self, earlier: &Self) {
+        let asked = self.handled.without(earlier.handled).any_of(&["SIGHUP", "SIGUSR1"]);
+        let opened = |seen: &Self| -> u64 {
+            let opens = seen.calls.iter().filter(|(call, _)| call.name().is_some_and(|n| OPENS.contains(&n)));
+            opens.map(|(_, seen)| seen.count).fold(0, u64::saturating_add)
+        };
+        if asked && opened(self) > opened(earlier) {
+            self.marks.insert(Mark::LogReopened);
+        }
+    }
+
+    /// Whether this says more than an earlier report, apart from how often: what is worth a write.
+    #[must_use]
+    pub fn is_news_after(&self, earlier: &Self) -> bool {
+        let new_in = |now: &BTreeMap<Call, Seen>, before: &BTreeMap<Call, Seen>| {
+            now.keys().any(|call| !before.contains_key(call))
+        };
+        new_in(&self.calls, &earlier.calls)
+            || new_in(&self.denied, &earlier.denied)
+            || self.values != earlier.values
+            || self.marks != earlier.marks
+            || self.handled != earlier.handled
+            || self.losses.is_none() != earlier.losses.is_none()
+    }
+}
+
+/// Unites two maps of calls: the earlier time counts, and the counters by their own rule.
+fn unite(mine: &mut BTreeMap<Call, Seen>, theirs: &BTreeMap<Call, Seen>, counters: fn(u64, u64) -> u64) {
+    for (call, seen) in theirs {
+        mine.entry(*call)
+            .and_modify(|known| {
+                known.count = counters(known.count, seen.count);
+                known.first_at = known.first_at.min(seen.first_at);
+            })
+            .or_insert(*seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str) -> Call {
+        let number = syscalls::number(Arch::X86_64, name).unwrap();
+        Call { arch: Arch::X86_64, number }
+    }
+
+    fn seen(calls: &[(&str, u64)]) -> Observation {
+        let calls = calls.iter().map(|(name, count)| (call(name), Seen { count: *count, first_at: 100 }));
+        Observation { containers: 1, calls: calls.collect(), ..Observation::default() }
+    }
+
+    #[test]
+    fn a_minute_without_a_new_call_is_the_steady_state() {
+        let mut container = seen(&[("read", 1)]);
+        container.observed_at(159);
+        assert!(container.marks.is_empty());
+        container.observed_at(160);
+        assert!(container.marks.contains(&Mark::Steady));
+        let mut silent = Observation::default();
+        silent.observed_at(u64::MAX);
+        assert!(silent.marks.is_empty(), "a container of which nothing was seen is in no state");
+    }
+
+    #[test]
+    fn a_log_is_reopened_when_a_signal_was_handled_and_a_file_opened_since() {
+        let reopened = |earlier: &Observation, later: &Observation| {
+            let mut later = later.clone();
+            later.compare_with_earlier(earlier);
+            later.marks.contains(&Mark::LogReopened)
+        };
+        let before = seen(&[("openat", 5)]);
+        let after =
+            |count, signal| Observation { handled: Signals::of(&[signal]), ..seen(&[("openat", count)]) };
+        assert!(reopened(&before, &after(6, "SIGUSR1")));
+        assert!(reopened(&before, &after(6, "SIGHUP")));
+        assert!(!reopened(&before, &after(5, "SIGUSR1")), "nothing was opened");
+        assert!(!reopened(&before, &after(6, "SIGTERM")), "no signal that asks for it");
+        assert!(!reopened(&after(6, "SIGHUP"), &after(7, "SIGHUP")), "the signal may be the earlier one");
+    }
+
+    #[test]
+    fn a_count_alone_is_no_news() {
+        let before = seen(&[("read", 1)]);
+        assert!(!seen(&[("read", 9)]).is_news_after(&before));
+        assert!(seen(&[("read", 1), ("write", 1)]).is_news_after(&before));
+        let marked = Observation { marks: [Mark::Steady].into(), ..before.clone() };
+        assert!(marked.is_news_after(&before));
+    }
+}

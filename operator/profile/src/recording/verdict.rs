@@ -1,0 +1,205 @@
+//! Whether a recording is complete, and what it has not seen.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{Mark, Observation, Signals, Tally};
+
+/// A phase of a container's life, in each of which programs make calls that they make in no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Phase {
+    /// From the container's first instruction.
+    Start,
+    /// Some time without a new call.
+    Steady,
+    /// A handler ran for a signal by which programs are told something.
+    SignalHandled,
+    /// Files were opened again after SIGHUP or SIGUSR1.
+    LogReopened,
+    /// It ended as it should.
+    GracefulStop,
+    /// It ended with an error.
+    NonZeroExit,
+}
+
+impl Phase {
+    /// Every phase, in the order of a life.
+    pub const ALL: [Self; 6] = [
+        Self::Start,
+        Self::Steady,
+        Self::SignalHandled,
+        Self::LogReopened,
+        Self::GracefulStop,
+        Self::NonZeroExit,
+    ];
+
+    /// The word in a status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "Start",
+            Self::Steady => "Steady",
+            Self::SignalHandled => "SignalHandled",
+            Self::LogReopened => "LogReopened",
+            Self::GracefulStop => "GracefulStop",
+            Self::NonZeroExit => "NonZeroExit",
+        }
+    }
+
+    fn is_seen(self, observation: &Observation) -> bool {
+        let marked = |mark| observation.marks.contains(&mark);
+        match self {
+            Self::Start => marked(Mark::StartSeen),
+            // What ended by itself has no other state to be seen in.
+            Self::Steady => marked(Mark::Steady) || marked(Mark::Completed),
+            Self::SignalHandled => !observation.handled.control().is_empty(),
+            Self::LogReopened => marked(Mark::LogReopened),
+            Self::GracefulStop => marked(Mark::GracefulStop) || marked(Mark::Completed),
+            Self::NonZeroExit => marked(Mark::NonZeroExit),
+        }
+    }
+}
+
+/// What was and was not seen of the containers of one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerVerdict {
+    /// The phases that were seen.
+    pub seen: Vec<Phase>,
+    /// Those that were not.
+    pub not_seen: Vec<Phase>,
+    /// The signals that handlers ran for, by which programs are told something.
+    pub signals: Signals,
+}
+
+/// Something for which a recording is not complete.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gap {
+    /// Nothing was recorded.
+    Nothing,
+    /// Calls, values or denials were lost.
+    Lost {
+        /// The container's name.
+        container: String,
+    },
+    /// A container ran before the recording began, and none was seen to start.
+    StartMissed {
+        /// The container's name.
+        container: String,
+    },
+    /// It always made new calls.
+    NeverSteady {
+        /// The container's name.
+        container: String,
+    },
+    /// It was never seen to end as it should.
+    NeverStopped {
+        /// The container's name.
+        container: String,
+    },
+    /// Calls were made whose numbers have no name, so that a profile can't allow them.
+    Unnamed {
+        /// The container's name.
+        container: String,
+    },
+}
+
+impl Gap {
+    /// A word for it: a condition's reason.
+    #[must_use]
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Nothing => "NothingRecorded",
+            Self::Lost { .. } => "EventsLost",
+            Self::StartMissed { .. } => "StartMissed",
+            Self::NeverSteady { .. } => "NeverSteady",
+            Self::NeverStopped { .. } => "GracefulStopNotSeen",
+            Self::Unnamed { .. } => "UnnamedCalls",
+        }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing was recorded"),
+            Self::Lost { container } => {
+                write!(f, "{container}: events lost: more was called than is known")
+            }
+            Self::StartMissed { container } => {
+                write!(
+                    f,
+                    "{container}: start missed: the container ran before the recording began; restart its pod"
+                )
+            }
+            Self::NeverSteady { container } => {
+                write!(f, "{container}: steady state never seen: it made new calls to the end; let it run on")
+            }
+            Self::NeverStopped { container } => {
+                write!(f, "{container}: graceful stop never seen; delete its pod while recording")
+            }
+            Self::Unnamed { container } => {
+                write!(
+                    f,
+                    "{container}: made calls that have no name in this version, which the profile will deny"
+                )
+            }
+        }
+    }
+}
+
+/// What a recording has seen and what it has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Each container's phases, by its name.
+    pub containers: BTreeMap<String, ContainerVerdict>,
+    /// What is missing; a recording without any is complete.
+    pub gaps: Vec<Gap>,
+}
+
+impl Verdict {
+    /// Whether nothing is missing that every container has: a start, a steady state and an end.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.gaps.is_empty()
+    }
+}
+
+/// Judges a recording.
+///
+/// A handled signal, a reopened log and an error are no gaps where they were not seen: not every program has them. They are among the
+/// phases that were not seen, because a program that has them makes calls there that nothing else shows.
+#[must_use]
+pub fn verdict(tally: &Tally) -> Verdict {
+    let mut containers: BTreeMap<String, Observation> = BTreeMap::new();
+    for (subject, observation) in &tally.subjects {
+        containers.entry(subject.container.clone()).or_default().add(observation);
+    }
+    let mut gaps = Vec::new();
+    if containers.values().all(|observation| observation.calls.is_empty()) {
+        gaps.push(Gap::Nothing);
+    }
+    for (name, observation) in &containers {
+        gaps.extend(gaps_of(name, observation));
+    }
+    let judge = |observation: Observation| {
+        let (seen, not_seen) = Phase::ALL.iter().partition(|phase| phase.is_seen(&observation));
+        ContainerVerdict { seen, not_seen, signals: observation.handled.control() }
+    };
+    let containers = containers.into_iter().map(|(name, observation)| (name, judge(observation))).collect();
+    Verdict { containers, gaps }
+}
+
+fn gaps_of(name: &str, observation: &Observation) -> Vec<Gap> {
+    let container = || name.to_owned();
+    let unnamed = observation.calls.keys().any(|call| call.name().is_none());
+    let seen = |phase: Phase| phase.is_seen(observation);
+    [
+        (!observation.losses.is_none(), Gap::Lost { container: container() }),
+        (!seen(Phase::Start), Gap::StartMissed { container: container() }),
+        (!seen(Phase::Steady), Gap::NeverSteady { container: container() }),
+        (!seen(Phase::GracefulStop), Gap::NeverStopped { container: container() }),
+        (unnamed, Gap::Unnamed { container: container() }),
+    ]
+    .into_iter()
+    .filter_map(|(holds, gap)| holds.then_some(gap))
+    .collect()
+}

@@ -1,0 +1,220 @@
+//! Profiles and verdicts of recordings.
+
+use std::collections::BTreeSet;
+
+use portcullis_profile::{
+    Action, Arch, Profile,
+    compose::{NamedProfile, union},
+    evaluate::{Evaluator, Passage, Runtime},
+    recording::{
+        Argument, Exit, Gap, MakeError, Mark, Note, Observation, Phase, Seen, Signals, Tally, Values, Wishes,
+        make, needs, only_in, verdict,
+    },
+};
+
+use super::*;
+
+fn wishes<'a>() -> Wishes<'a> {
+    Wishes {
+        default_action: Action::Errno,
+        default_errno_ret: Some(38),
+        argument_rules: BTreeSet::new(),
+        bases: Vec::new(),
+    }
+}
+
+fn with_values(mut observation: Observation, name: &str, index: u8, values: Values) -> Observation {
+    observation.values.insert(Argument { call: call(name), index }, values);
+    observation
+}
+
+fn passes(profile: &Profile, name: &str, arguments: [u64; 6]) -> bool {
+    let evaluator = Evaluator::new(profile, Runtime::Runc, Arch::X86_64).expect("a profile that loads");
+    let decision = evaluator.evaluate_name(Arch::X86_64, name, arguments).expect("a call of x86-64");
+    decision.outcome.passage() == Passage::Permitted
+}
+
+#[test]
+fn allows_what_was_seen_and_what_every_program_needs() {
+    let made = make(&tally(&[("web", "", saw(&["write", "read", "openat"]))]), &wishes()).unwrap();
+    let profile = made.profile;
+    assert_eq!(
+        profile.syscalls[0].names,
+        ["exit", "exit_group", "openat", "read", "restart_syscall", "rt_sigreturn", "write"]
+    );
+    assert_eq!(profile.architectures, [Arch::X86_64]);
+    assert_eq!((profile.default_action, profile.default_errno_ret), (Action::Errno, Some(38)));
+    assert_eq!(made.notes, []);
+    assert!(passes(&profile, "read", [0; 6]) && !passes(&profile, "mount", [0; 6]));
+}
+
+#[test]
+fn a_recording_of_nothing_makes_no_profile() {
+    assert_eq!(make(&Tally::default(), &wishes()), Err(MakeError::Nothing));
+    let permissive = Wishes { default_action: Action::Log, ..wishes() };
+    let made = make(&tally(&[("web", "", saw(&["read"]))]), &permissive);
+    assert_eq!(made, Err(MakeError::PermissiveDefault(Action::Log)));
+}
+
+#[test]
+fn calls_of_another_architecture_are_named_by_its_own_table() {
+    let mut observation = saw(&["read"]);
+    let seen = Seen { count: 1, first_at: 1 };
+    observation.call(Call { arch: Arch::X86, number: 102 }, seen);
+    observation.call(Call { arch: Arch::X86_64, number: 9999 }, seen);
+    let made = make(&tally(&[("web", "", observation)]), &wishes()).unwrap();
+    let names = &made.profile.syscalls[0].names;
+    assert!(names.iter().any(|name| name == "socketcall") && names.iter().any(|name| name == "sigreturn"));
+    assert_eq!(made.profile.architectures, [Arch::X86, Arch::X86_64]);
+    assert_eq!(made.notes, [Note::Unnamed(vec![Call { arch: Arch::X86_64, number: 9999 }])]);
+    assert!(made.notes[0].to_string().contains("SCMP_ARCH_X86_64 9999"), "{}", made.notes[0]);
+}
+
+#[test]
+fn argument_rules_allow_the_values_that_were_seen() {
+    let web = with_values(saw(&["read", "socket"]), "socket", 0, Values::These([1, 2].into()));
+    let other = with_values(saw(&["socket"]), "socket", 0, Values::These([10].into()));
+    let tally = tally(&[("web", "", web), ("other", "", other)]);
+    let without = make(&tally, &wishes()).unwrap().profile;
+    assert!(passes(&without, "socket", [40, 0, 0, 0, 0, 0]));
+    for asked in ["*", "socket"] {
+        let wishes = Wishes { argument_rules: [asked.to_owned()].into(), ..wishes() };
+        let made = make(&tally, &wishes).unwrap();
+        assert_eq!(made.notes, []);
+        for (domain, expected) in [(1, true), (2, true), (10, true), (0, false), (3, false), (40, false)] {
+            assert_eq!(passes(&made.profile, "socket", [domain, 0, 0, 0, 0, 0]), expected, "{domain}");
+        }
+        // The kernel takes an int, so whatever a caller left in the register's high half is no other domain.
+        assert!(passes(&made.profile, "socket", [0xffff_ffff_0000_0002, 0, 0, 0, 0, 0]));
+        assert!(passes(&made.profile, "read", [7; 6]));
+    }
+}
+
+#[test]
+fn there_is_no_argument_rule_where_values_may_be_missing() {
+    let known = || with_values(saw(&["socket"]), "socket", 0, Values::These([1].into()));
+    let mut lost = known();
+    lost.losses.values = 1;
+    let mut i386 = known();
+    i386.call(Call { arch: Arch::X86, number: 359 }, Seen { count: 1, first_at: 1 });
+    let asked = Wishes { argument_rules: ["socket".to_owned(), "read".to_owned()].into(), ..wishes() };
+    for (other, why) in [
+        (with_values(saw(&["socket"]), "socket", 0, Values::TooMany), "too many"),
+        (saw(&["socket"]), "can't be seen"),
+        (lost, "lost"),
+        (i386, "can't be seen"),
+        (with_values(saw(&["socket"]), "socket", 0, Values::These((100..132).collect())), "too many"),
+    ] {
+        let made = make(&tally(&[("web", "", known()), ("other", "", other)]), &asked).unwrap();
+        assert!(passes(&made.profile, "socket", [40, 0, 0, 0, 0, 0]));
+        let [note] = &made.notes[..] else { panic!("{:?}", made.notes) };
+        assert!(note.to_string().contains(why), "{note}");
+    }
+    let made = make(&tally(&[("web", "", saw(&["read"]))]), &asked).unwrap();
+    assert!(made.notes[0].to_string().contains("read is allowed with every argument"), "{:?}", made.notes);
+}
+
+#[test]
+fn a_base_takes_what_it_allows_in_any_case() {
+    let base: Profile = serde_json::from_str(
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "architectures": ["SCMP_ARCH_X86_64"], "syscalls": [
+            {"names": ["read", "exit", "exit_group"], "action": "SCMP_ACT_ALLOW"},
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]}
+        ]}"#,
+    )
+    .unwrap();
+    let bases = vec![NamedProfile { name: "base", profile: &base }];
+    let recorded = tally(&[("web", "", saw(&["read", "write", "socket"]))]);
+    let made = make(&recorded, &Wishes { bases: bases.clone(), ..wishes() }).unwrap();
+    assert_eq!(made.profile.syscalls[0].names, ["restart_syscall", "rt_sigreturn", "socket", "write"]);
+    assert_eq!(made.profile.architectures, [], "the base states them");
+    let left = ["exit", "exit_group", "read"].map(str::to_owned).to_vec();
+    assert_eq!(made.notes, [Note::LeftToBases(left)]);
+    let whole = union(&[NamedProfile { name: "made", profile: &made.profile }, bases[0]]).unwrap();
+    for name in ["read", "write", "socket", "exit_group"] {
+        assert!(passes(&whole, name, [40, 0, 0, 0, 0, 0]), "{name}");
+    }
+    let other = Wishes { bases, default_errno_ret: Some(1), ..wishes() };
+    let error = make(&recorded, &other).unwrap_err().to_string();
+    assert!(error.contains("base") && error.contains("defaultAction"), "{error}");
+}
+
+#[test]
+fn the_runtimes_own_calls_are_added_where_they_could_not_be_seen() {
+    let mut observation = saw(&["read"]);
+    observation.marks.insert(Mark::Unfiltered);
+    let made = make(&tally(&[("web", "", observation)]), &wishes()).unwrap();
+    assert!(passes(&made.profile, "execve", [0; 6]) && passes(&made.profile, "capset", [0; 6]));
+    assert_eq!(made.notes, [Note::RuntimeCallsAdded]);
+}
+
+#[test]
+fn says_which_run_needed_which_call() {
+    let tally = tally(&[
+        ("web", "smoke", saw(&["read", "write"])),
+        ("web", "rotate", saw(&["read", "rename"])),
+        ("sidecar", "rotate", saw(&["rename"])),
+    ]);
+    let needs = needs(&tally);
+    let rename = &needs[&call("rename")];
+    assert_eq!(rename.runs, ["rotate"].into());
+    assert_eq!(rename.containers, ["sidecar", "web"].into());
+    assert_eq!((rename.seen.count, rename.images.len()), (2, 1));
+    assert_eq!(needs[&call("read")].runs, ["rotate", "smoke"].into());
+    assert_eq!(only_in(&tally, "rotate"), [call("rename")].into());
+    assert_eq!(only_in(&tally, "smoke"), [call("write")].into());
+    assert_eq!(only_in(&tally, "none"), [].into());
+}
+
+/// A recording of the happy path says of itself that it is one.
+#[test]
+fn names_the_phases_that_were_not_seen() {
+    let mut observation = saw(&["read"]);
+    observation.marks.insert(Mark::StartSeen);
+    observation.observed_at(1000);
+    let happy = verdict(&tally(&[("web", "", observation.clone())]));
+    assert_eq!(happy.containers["web"].seen, [Phase::Start, Phase::Steady]);
+    assert_eq!(
+        happy.containers["web"].not_seen,
+        [Phase::SignalHandled, Phase::LogReopened, Phase::GracefulStop, Phase::NonZeroExit]
+    );
+    assert!(!happy.is_complete());
+    assert_eq!(happy.gaps, [Gap::NeverStopped { container: "web".to_owned() }]);
+    assert!(happy.gaps[0].to_string().starts_with("web: graceful stop never seen"));
+    observation.handled = Signals::of(&["SIGQUIT", "SIGCHLD"]);
+    observation.ended(Exit::Status(0));
+    let whole = verdict(&tally(&[("web", "", observation)]));
+    assert!(whole.is_complete(), "{:?}", whole.gaps);
+    assert_eq!(whole.containers["web"].signals.to_string(), "SIGQUIT");
+    assert_eq!(whole.containers["web"].not_seen, [Phase::LogReopened, Phase::NonZeroExit]);
+}
+
+#[test]
+fn a_job_that_ends_by_itself_is_complete_without_a_steady_state() {
+    let mut job = saw(&["read"]);
+    job.marks.insert(Mark::StartSeen);
+    job.ended(Exit::Status(0));
+    assert!(verdict(&tally(&[("job", "", job)])).is_complete());
+}
+
+#[test]
+fn says_what_is_wrong_with_a_recording() {
+    let reasons = |tally: &Tally| {
+        verdict(tally).gaps.iter().map(|gap| (gap.reason(), gap.to_string())).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&Tally::default()), [("NothingRecorded", "nothing was recorded".to_owned())]);
+    let mut missed = saw(&["read"]);
+    missed.marks.extend([Mark::StartMissed, Mark::Steady, Mark::GracefulStop]);
+    missed.losses.calls = 1;
+    missed.call(Call { arch: Arch::X86_64, number: 9999 }, Seen { count: 1, first_at: 1 });
+    let said = reasons(&tally(&[("web", "", missed)]));
+    assert_eq!(
+        said.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(),
+        ["EventsLost", "StartMissed", "UnnamedCalls"]
+    );
+    assert!(
+        said[1].1.contains("start missed: the container ran before the recording began"),
+        "{}",
+        said[1].1
+    );
+}
