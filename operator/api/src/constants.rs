@@ -27,6 +27,13 @@ pub const SEQUENCE_ANNOTATION: &str = "portcullis.dev/sequence";
 /// Revision annotation: the owner's UID, so that a profile created anew does not take over its namesake's history.
 pub const OWNER_UID_ANNOTATION: &str = "portcullis.dev/owner-uid";
 
+/// Pod label: the test run that a recording counts the pod's calls to.
+pub const RUN_LABEL: &str = "portcullis.dev/run";
+/// Profile annotation: the UID of the recording that created it, and that alone updates it.
+pub const RECORDING_UID_ANNOTATION: &str = "portcullis.dev/recording-uid";
+/// Server-side apply field manager of the recorders.
+pub const RECORDER_MANAGER: &str = "portcullis-recorder";
+
 /// Default of the kubelet's `--root-dir`.
 pub const DEFAULT_KUBELET_ROOT: &str = "/var/lib/kubelet";
 /// Default sub-directory of `<kubelet root>/seccomp` that Portcullis owns.
@@ -61,6 +68,29 @@ pub const MAX_HISTORY_LIMIT: u16 = 20;
 pub const MAX_LISTED_REVISIONS: usize = 32;
 /// Longest message of a failure or a warning in a status, in characters; see [`crate::bounded_message`].
 pub const MAX_MESSAGE_LENGTH: usize = 2048;
+/// Most calls that a recording's status names.
+pub const MAX_LISTED_CALLS: usize = 1024;
+/// Most denied calls that a recording's status names.
+pub const MAX_LISTED_DENIED: usize = 64;
+/// Most test runs that a recording's status lists.
+pub const MAX_LISTED_RUNS: usize = 32;
+/// Most containers that a recording's status lists.
+pub const MAX_LISTED_CONTAINERS: usize = 32;
+/// Most images that a recording's status lists of one container.
+pub const MAX_LISTED_IMAGES: usize = 8;
+/// Most images, and most runs, that a profile's `recordedFrom` names.
+pub const MAX_ORIGINS: usize = 32;
+/// Most kernels and runtimes that are named.
+pub const MAX_PLATFORMS: usize = 16;
+/// Most entries of a part: what is settled, and what is open or pending.
+pub const MAX_PART_ENTRIES: usize =
+    portcullis_profile::recording::MAX_SUBJECTS + portcullis_profile::recording::MAX_OPEN;
+/// Longest name of a node that can have a part: `<recording>.<node>` is a name of at most 253 characters.
+pub const MAX_RECORDED_NODE_LENGTH: usize = 189;
+/// Longest digest of an image: `sha256:` and 64 digits, with some room for another algorithm.
+pub(crate) const MAX_IMAGE_LENGTH: usize = 96;
+/// Longest release of a kernel or version of a runtime.
+pub(crate) const MAX_PLATFORM_LENGTH: usize = 64;
 /// The kernel's MAX_ERRNO: <https://github.com/torvalds/linux/blob/v6.18/include/linux/err.h>.
 pub(crate) const MAX_ERRNO: u32 = 4095;
 /// Longest name of a system call; the longest of libseccomp's has 28 characters.

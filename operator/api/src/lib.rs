@@ -10,6 +10,7 @@ mod document;
 mod node;
 mod owner;
 mod profile;
+mod recording;
 mod revision;
 mod schema;
 mod served;
@@ -24,6 +25,12 @@ pub use profile::{
     BaseReference, ClusterSeccompProfile, ClusterSeccompProfileSpec, FailingNode, Mode, NodeCounts,
     ProfileResource, ProfileSpec, ProfileStatus, ProfileWarning, RevisionSummary, SeccompProfile,
     SeccompProfileSpec,
+};
+pub use recording::{
+    Archive, ContainerSummary, InvalidPart, LostCounts, Pending, PhaseName, PodSelector, PodSelectorOperator,
+    PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedSource, RecordingCondition,
+    RecordingEnd, RecordingOutput, RecordingPlatform, RecordingReason, RecordingStatus, RunSummary,
+    SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec, SeccompRecordingSpec, parse_duration,
 };
 pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec};
 pub use schema::crds;

@@ -6,7 +6,7 @@ use portcullis_profile::Digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{InvalidOwner, Owner, ProfileKind, SeccompDocument, schema};
+use crate::{InvalidOwner, Owner, ProfileKind, RecordedFrom, SeccompDocument, schema};
 
 /// A seccomp profile for the pods of its namespace.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -197,6 +197,9 @@ pub struct ProfileSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = crate::MAX_HISTORY_LIMIT))]
     pub revision_history_limit: Option<u16>,
+    /// What the profile was recorded from; a recording fills it in. Changes nothing of what it allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_from: Option<RecordedFrom>,
 }
 
 /// Whether a profile denies, or only logs what it would deny.

@@ -10,7 +10,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    ClusterSeccompProfile, MAX_NAME_LENGTH, SeccompNode, SeccompProfile, SeccompRevision,
+    ClusterSeccompProfile, MAX_NAME_LENGTH, SeccompNode, SeccompProfile, SeccompRecording,
+    SeccompRecordingPart, SeccompRevision,
     constants::{MAX_ERRNO, MAX_SYSCALL_NAME_LENGTH},
 };
 
@@ -20,14 +21,21 @@ use crate::{
 /// # Errors
 /// Where a derived schema can't be read back; a test shows that it can.
 pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
-    [SeccompProfile::crd(), ClusterSeccompProfile::crd(), SeccompRevision::crd(), SeccompNode::crd()]
-        .into_iter()
-        .map(|crd| {
-            let mut crd = serde_json::to_value(crd)?;
-            tidy(&mut crd);
-            serde_json::from_value(crd)
-        })
-        .collect()
+    [
+        SeccompProfile::crd(),
+        ClusterSeccompProfile::crd(),
+        SeccompRevision::crd(),
+        SeccompNode::crd(),
+        SeccompRecording::crd(),
+        SeccompRecordingPart::crd(),
+    ]
+    .into_iter()
+    .map(|crd| {
+        let mut crd = serde_json::to_value(crd)?;
+        tidy(&mut crd);
+        serde_json::from_value(crd)
+    })
+    .collect()
 }
 
 /// Takes from derived schemas what Kubernetes has no use for: `nullable` (the API server then drops a null, so that no rule has to
@@ -50,7 +58,7 @@ fn tidy(value: &mut Value) {
     }
 }
 
-fn one_of(names: impl Iterator<Item = &'static str>) -> Schema {
+pub(crate) fn one_of(names: impl Iterator<Item = &'static str>) -> Schema {
     json_schema!({"type": "string", "enum": names.collect::<Vec<_>>()})
 }
 
@@ -110,6 +118,11 @@ pub(crate) fn profile_name(_: &mut SchemaGenerator) -> Schema {
 /// Conditions as `metav1.Condition` bounds them, a list-map on `type`.
 /// <https://github.com/kubernetes/apimachinery/blob/v0.36.3/pkg/apis/meta/v1/types.go> (`type Condition struct`).
 pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
+    conditions_of("What the condition speaks of: Ready, Reconciling or Stalled.")
+}
+
+/// The same, for conditions of other types.
+pub(crate) fn conditions_of(types: &str) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 16,
@@ -120,7 +133,7 @@ pub(crate) fn conditions(_: &mut SchemaGenerator) -> Schema {
             "required": ["lastTransitionTime", "message", "reason", "status", "type"],
             "properties": {
                 "type": {
-                    "description": "What the condition speaks of: Ready, Reconciling or Stalled.",
+                    "description": types,
                     "type": "string",
                     "maxLength": 316,
                 },

@@ -1,9 +1,21 @@
 //! The custom resource definitions without an API server: what their CEL rules refuse and say, and that everything is bounded and
 //! explained. What the rest of the schema refuses is tried on a real API server, in `e2e/tests/crds.rs`.
 
+mod recording;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube_cel::{Validator, compile_schema};
 use serde_json::{Value, json};
+
+/// Every kind of the group.
+const KINDS: [&str; 6] = [
+    "SeccompProfile",
+    "ClusterSeccompProfile",
+    "SeccompRevision",
+    "SeccompNode",
+    "SeccompRecording",
+    "SeccompRecordingPart",
+];
 
 fn crd(kind: &str) -> CustomResourceDefinition {
     let crds = portcullis_api::crds().expect("derived schemas can be read back");
@@ -224,7 +236,7 @@ fn a_revisions_content_never_changes() {
 
 #[test]
 fn every_rule_compiles() {
-    for kind in ["SeccompProfile", "ClusterSeccompProfile", "SeccompRevision", "SeccompNode"] {
+    for kind in KINDS {
         let compiled = compile_schema(&schema(kind));
         assert!(!compiled.has_errors(), "{kind}: {:?}", compiled.compilation_errors());
     }
@@ -239,10 +251,13 @@ fn walk(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
     if schema["items"].is_object() {
         walk(&format!("{path}[]"), &schema["items"], visit);
     }
+    if schema["additionalProperties"].is_object() {
+        walk(&format!("{path}[]"), &schema["additionalProperties"], visit);
+    }
 }
 
 fn walk_all(mut visit: impl FnMut(&str, &Value)) {
-    for kind in ["SeccompProfile", "ClusterSeccompProfile", "SeccompRevision", "SeccompNode"] {
+    for kind in KINDS {
         walk(kind, &schema(kind), &mut visit);
     }
 }
@@ -266,6 +281,9 @@ fn everything_is_bounded() {
             assert!(bounded || schema["format"] == "date-time", "{path} has no maxLength");
         }
         Some("array") => assert!(schema["maxItems"].is_u64(), "{path} has no maxItems"),
+        Some("object") if schema["additionalProperties"].is_object() => {
+            assert!(schema["maxProperties"].is_u64(), "{path} has no maxProperties");
+        }
         Some("boolean" | "integer" | "object") => {}
         None => {
             assert_eq!(schema["x-kubernetes-int-or-string"], true, "{path} has no type");
