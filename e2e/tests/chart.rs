@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const CHART: &str = "charts/portcullis";
 const NAMESPACE: &str = "portcullis-system";
 /// A value set for each switch of the chart, all of which must render and lint.
-const VALUE_SETS: [&[&str]; 7] = [
+const VALUE_SETS: [&[&str]; 8] = [
     &[],
     &["admissionPolicies.enabled=false", "crds.install=false", "rbac.aggregate=false"],
     &["networkPolicy.enabled=false", "priorityClassQuota.enabled=false", "metrics.service.enabled=false"],
@@ -17,6 +17,7 @@ const VALUE_SETS: [&[&str]; 7] = [
     &["image.repository=registry.example.com/portcullis", "imagePullSecrets[0].name=regcred"],
     &["kubelet.rootDirectory=/var/lib/k0s/kubelet", "kubelet.subdirectory=portcullis", "listenAddress=[::]"],
     &["agent.seLinuxOptions.type=spc_t", "agent.maxUnavailable=3", "agent.extraArgs[0]=--rehash-seconds=60"],
+    &["recorder.enabled=true"],
 ];
 
 /// Helm in the workspace's root.
@@ -240,6 +241,36 @@ async fn keeps_definitions_on_uninstall_and_has_all_of_them() -> Result<()> {
     names.sort_unstable();
     assert_eq!(names, ["ClusterSeccompProfile", "SeccompNode", "SeccompProfile", "SeccompRevision"]);
     assert!(!workspace_root().join(CHART).join("crds").exists(), "Helm never upgrades what is in crds/");
+    Ok(())
+}
+
+#[tokio::test]
+async fn looks_at_recordings_only_where_the_recorder_is_asked_for() -> Result<()> {
+    let (without, with) = (render(&[]).await?, render(&["recorder.enabled=true"]).await?);
+    let flagged = |objects: &[Value]| -> Result<bool> {
+        let controller = find(objects, "Deployment", "portcullis-controller")?;
+        Ok(arguments(controller).contains(&"--recordings"))
+    };
+    assert!(!flagged(&without)? && flagged(&with)?);
+    let rights = |objects: &[Value], role: &str| -> Result<String> {
+        Ok(find(objects, "ClusterRole", role)?["rules"].to_string())
+    };
+    for role in ["portcullis-controller", "portcullis-view", "portcullis-edit", "portcullis-admin"] {
+        assert!(!rights(&without, role)?.contains("seccomprecording"), "{role}");
+        assert!(rights(&with, role)?.contains("seccomprecording"), "{role}");
+    }
+    // Who may only view writes no recording, and nobody but recorders and the controller writes parts.
+    assert!(!rights(&with, "portcullis-view")?.contains("create"));
+    assert!(!rights(&with, "portcullis-edit")?.contains("seccomprecordingparts"));
+    let definitions = |objects: &[Value]| of_kind(objects, "CustomResourceDefinition").count();
+    assert_eq!((definitions(&without), definitions(&with)), (4, 6));
+    assert!(find(&without, "ValidatingAdmissionPolicy", "portcullis-recorder-own-node").is_err());
+    let policy = find(&with, "ValidatingAdmissionPolicy", "portcullis-recorder-own-node")?;
+    assert_eq!(policy["spec"]["failurePolicy"], "Fail");
+    let user = format!("system:serviceaccount:{NAMESPACE}:portcullis-recorder");
+    assert!(
+        policy["spec"]["matchConditions"][0]["expression"].as_str().is_some_and(|text| text.contains(&user))
+    );
     Ok(())
 }
 

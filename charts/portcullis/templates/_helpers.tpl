@@ -32,6 +32,10 @@ system:serviceaccount:{{ .Release.Namespace }}:portcullis-controller
 system:serviceaccount:{{ .Release.Namespace }}:portcullis-agent
 {{- end -}}
 
+{{- define "portcullis.recorder.user" -}}
+system:serviceaccount:{{ .Release.Namespace }}:portcullis-recorder
+{{- end -}}
+
 {{/* What both roles take from operator/runtime. */}}
 {{- define "portcullis.commonArgs" -}}
 - --log-format={{ .Values.log.format }}

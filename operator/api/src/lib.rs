@@ -28,9 +28,10 @@ pub use profile::{
 };
 pub use recording::{
     Archive, ContainerSummary, InvalidPart, LostCounts, Pending, PhaseName, PodSelector, PodSelectorOperator,
-    PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedSource, RecordingCondition,
-    RecordingEnd, RecordingOutput, RecordingPlatform, RecordingReason, RecordingStatus, RunSummary,
-    SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec, SeccompRecordingSpec, parse_duration,
+    PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedProfile, RecordedSource,
+    RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput, RecordingPlatform, RecordingReason,
+    RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
+    SeccompRecordingSpec, parse_duration,
 };
 pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec};
 pub use schema::crds;

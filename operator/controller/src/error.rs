@@ -41,6 +41,7 @@ impl Failure {
     pub(crate) fn category(&self) -> Category {
         match &*self.source {
             kube::Error::Api(status) => match status.code {
+                403 if is_namespace_ending(status) => Category::NotFound,
                 401 | 403 => Category::Forbidden,
                 404 => Category::NotFound,
                 409 => Category::Conflict,
@@ -111,6 +112,13 @@ impl Category {
     pub(crate) const fn concerns_object(self) -> bool {
         matches!(self, Self::Forbidden | Self::Refused)
     }
+}
+
+/// Whether nothing can be created because the namespace is being deleted: `corev1.NamespaceTerminatingCause`,
+/// <https://github.com/kubernetes/api/blob/v0.36.3/core/v1/types.go>.
+fn is_namespace_ending(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
 }
 
 /// The words of the API server, without the layers around them.

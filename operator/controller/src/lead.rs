@@ -34,7 +34,7 @@ use crate::{
     collect,
     metrics::{Gauges, Metrics},
     queue::Queue,
-    reconcile, report_objects,
+    reconcile, recordings, report_objects,
     shared::Shared,
     sinks::{self, Synced},
     usage::usage,
@@ -79,8 +79,15 @@ impl Pace for Backlog {
 /// # Errors
 /// Where it can't start.
 pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
-    let Settings { namespace, pod_name, agent_daemonset, agent_selector, subdirectory, lease_name } =
-        settings;
+    let Settings {
+        namespace,
+        pod_name,
+        agent_daemonset,
+        agent_selector,
+        subdirectory,
+        lease_name,
+        recordings,
+    } = settings;
     if subdirectory.is_empty()
         || subdirectory.starts_with('/')
         || subdirectory.split('/').any(|part| matches!(part, "" | "." | ".."))
@@ -110,8 +117,15 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
         nodes_changed: Notify::new(),
         shutdown: process.shutdown.clone(),
     });
-    let watches =
-        Watches { process, shared: shared.clone(), client, namespace, agent_daemonset, agent_selector };
+    let watches = Watches {
+        process,
+        shared: shared.clone(),
+        client,
+        namespace,
+        agent_daemonset,
+        agent_selector,
+        recordings,
+    };
     watches.process.supervise("usage", answers);
     work(&watches, gate).await;
     info!("stopped");
@@ -147,6 +161,7 @@ async fn work(watches: &Watches, gate: ReadinessGate) {
             process.supervise("tick", shared.clone().tick());
             process.supervise("collect", collect::run(shared.clone()));
             process.supervise("report-objects", report_objects::run(shared.clone()));
+            watches.record();
         }
     };
     tokio::join!(reconciling, begin);
@@ -173,6 +188,7 @@ struct Watches {
     namespace: String,
     agent_daemonset: String,
     agent_selector: String,
+    recordings: bool,
 }
 
 impl Watches {
@@ -198,6 +214,15 @@ impl Watches {
         let watching = self.watching();
         self.process
             .supervise(resource, async move { watching.follow(resource, api, config, sink, pace).await });
+    }
+
+    /// Looks at recordings, where that is asked for. Nodes are known by now.
+    fn record(&self) {
+        if self.recordings {
+            let (process, shared, client) = (self.process.clone(), self.shared.clone(), self.client.clone());
+            let watching = self.watching();
+            self.process.supervise("recordings", recordings::run(process, shared, client, watching));
+        }
     }
 
     fn begin(&self, synced: &Synced) {

@@ -10,11 +10,14 @@ mod collect;
 mod error;
 mod lead;
 mod metrics;
+#[cfg(test)]
+mod mock;
 mod nodes;
 mod observe;
 mod plan;
 mod queue;
 mod reconcile;
+mod recordings;
 mod report_objects;
 mod resolve;
 mod revisions;

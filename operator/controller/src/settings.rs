@@ -25,4 +25,7 @@ pub struct Settings {
     /// The lease by which one of the replicas leads.
     #[arg(long, env = "PORTCULLIS_LEASE_NAME", default_value = "portcullis-controller")]
     pub lease_name: String,
+    /// Looks at SeccompRecordings as well. Needs their definitions and the rights on them; without it they cost nothing.
+    #[arg(long, env = "PORTCULLIS_RECORDINGS")]
+    pub recordings: bool,
 }

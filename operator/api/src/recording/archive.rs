@@ -40,12 +40,13 @@ impl Archive {
         tally
     }
 
-    /// Takes a part over. What another part left pending counts as settled from now on, so that part must be gone; what an earlier
-    /// version of this one left is replaced.
+    /// Takes a part over, given whether another part is still there. What one left pending that is gone is settled; what one left that
+    /// is there is dropped, because the part itself counts; and what an earlier version of this one left is replaced.
     #[must_use]
-    pub fn take_over(&self, part: &str, tally: &Tally) -> Self {
+    pub fn take_over(&self, part: &str, tally: &Tally, is_there: impl Fn(&str) -> bool) -> Self {
         let pending = Pending { part: part.to_owned(), tally: tally.fit(MAX_SUBJECTS) };
-        Self { settled: self.tally(|pending| pending == part).fit(MAX_SUBJECTS), pending: Some(pending) }
+        let settled = self.tally(|earlier| earlier == part || is_there(earlier));
+        Self { settled: settled.fit(MAX_SUBJECTS), pending: Some(pending) }
     }
 
     /// Writes it down.

@@ -4,6 +4,7 @@ mod archive;
 mod duration;
 mod origin;
 mod part;
+mod result;
 mod selector;
 mod status;
 
@@ -21,6 +22,7 @@ pub use self::{
         InvalidPart, LostCounts, RecordedEntry, RecordedSource, RecordingPlatform, SeccompRecordingPart,
         SeccompRecordingPartSpec,
     },
+    result::{RecordedProfile, RecordingBase},
     selector::{PodSelector, PodSelectorOperator, PodSelectorRequirement},
     status::{ContainerSummary, PhaseName, RecordingCondition, RecordingReason, RecordingStatus, RunSummary},
 };
@@ -41,6 +43,7 @@ const DEFAULT_ERRNO: u32 = 38;
     namespaced,
     status = "RecordingStatus",
     derive = "Default",
+    derive = "PartialEq",
     doc = "Records which system calls the pods of its namespace make, over all nodes and test runs, and says what it has not seen. Needs the recorder (recorder.enabled in the chart).",
     printcolumn(
         name = "Recording",

@@ -102,7 +102,7 @@ pub struct RecordedEntry {
     /// The one container that this is of and that still runs; none for those that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<RecordedSource>,
-    /// The UID of a part that this was taken over from and that may still be there; see docs/recording.md.
+    /// The UID of the node's part that this was taken over from: it counts once that part is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub part: Option<String>,

@@ -243,21 +243,24 @@ fn tally(run: &str, number: u32) -> Tally {
 /// Whenever the controller stops, and however often it does a step again, each node counts once.
 #[test]
 fn the_archive_counts_each_node_once() {
-    let first = Archive::default().take_over("part-1", &tally("suite", 0));
+    let first = Archive::default().take_over("part-1", &tally("suite", 0), |_| false);
     let spec = first.to_spec("web", "u");
     assert_eq!((spec.object_name().as_str(), spec.entries[0].part.as_deref()), ("web", Some("part-1")));
     assert_eq!(Archive::from_spec(&spec), Ok(first.clone()));
     assert!(first.tally(|uid| uid == "part-1").is_empty(), "the part itself counts while it is there");
     assert_eq!(first.tally(|_| false), tally("suite", 0));
-    let second = first.take_over("part-2", &tally("suite", 0));
+    let second = first.take_over("part-2", &tally("suite", 0), |_| false);
     let read = Archive::from_spec(&second.to_spec("web", "u")).unwrap();
     assert_eq!(read, second);
     let both = read.tally(|_| false);
     assert_eq!(both.subjects[&subject("suite")].containers, 2);
     assert_eq!(read.tally(|uid| uid == "part-2"), tally("suite", 0));
     // A part that changed after it was taken over is taken over again, and its earlier version counts no more.
-    let again = first.take_over("part-1", &tally("suite", 1));
+    let again = first.take_over("part-1", &tally("suite", 1), |_| false);
     assert_eq!(again.tally(|_| false), tally("suite", 1));
+    // The node of part-1 came back before it was deleted, and another one is taken over: part-1 counts for itself.
+    let back = first.take_over("part-2", &tally("suite", 1), |uid| uid == "part-1");
+    assert_eq!(back.tally(|_| false), tally("suite", 1));
 }
 
 #[test]
@@ -268,7 +271,11 @@ fn the_largest_archive_fits_an_object() {
         let name = |what: &str| format!("{what}{number:063}");
         many.platforms.insert(Platform { kernel: name("k"), runtime: name("r") });
     }
-    let archive = Archive::default().take_over(&"p".repeat(64), &many).take_over(&"q".repeat(64), &many);
+    let archive = Archive::default().take_over(&"p".repeat(64), &many, |_| false).take_over(
+        &"q".repeat(64),
+        &many,
+        |_| false,
+    );
     let spec = archive.to_spec(&"w".repeat(63), &"u".repeat(36));
     assert_eq!(spec.entries.len(), MAX_PART_ENTRIES);
     let part = SeccompRecordingPart::new(&spec.object_name(), spec);

@@ -1,60 +1,20 @@
 //! Scenarios against a mock API server: which requests are made, with which bodies, and what is made of the answers.
 
-use std::{collections::HashSet, pin::Pin, sync::Mutex};
+use std::collections::HashSet;
 
-use http::{Method, Request, Response};
-use kube::{Client, client::Body};
+use http::Method;
 use portcullis_api::{ClusterSeccompProfile, ProfileResource, SeccompProfile};
 use portcullis_profile::Digest;
-use portcullis_runtime::{Process, Reporter};
+use portcullis_runtime::Process;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
-use tower_test::mock::{self, Handle, SendResponse};
 
 use super::*;
 use crate::{
-    cluster::Cluster,
-    metrics::Metrics,
+    mock::{Asked, Server, shared},
     nodes::{AgentPod, NodeFacts, Placement},
     observe::{observe, owner_of},
-    queue::Queue,
-    usage::usage,
     world::World,
 };
-
-type Server = Pin<Box<Handle<Request<Body>, Response<Body>>>>;
-
-/// A request, read.
-struct Asked {
-    method: Method,
-    path: String,
-    query: HashSet<String>,
-    body: Value,
-    answer: SendResponse<Response<Body>>,
-}
-
-impl Asked {
-    fn line(&self) -> String {
-        format!("{} {}", self.method, self.path)
-    }
-
-    fn answer(self, body: &Value) {
-        self.answer.send_response(Response::new(Body::from(body.to_string().into_bytes())));
-    }
-
-    fn refuse(self, code: u16, message: &str) {
-        let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": "", "code": code});
-        let response = Response::builder().status(code).body(Body::from(status.to_string().into_bytes()));
-        self.answer.send_response(response.unwrap());
-    }
-
-    /// Whether it is a forced server-side apply by the controller's field manager.
-    fn is_apply(&self) -> bool {
-        self.method == Method::PATCH
-            && self.query.contains("force=true")
-            && self.query.contains("fieldManager=portcullis-controller")
-    }
-}
 
 struct Scenario {
     shared: Arc<Shared>,
@@ -65,23 +25,9 @@ struct Scenario {
 impl Scenario {
     fn new() -> Self {
         let process = Process::new("controller").unwrap();
-        let (service, server) = mock::pair();
-        let client = Client::new(service, "default");
-        let (events, _) = mock::pair::<Request<Body>, Response<Body>>();
-        let reporter = Reporter::new(&process, Client::new(events, "default"), "pod").unwrap();
-        let (usage, answers) = usage(client.clone(), "profiles".to_owned(), process.shutdown.clone());
-        tokio::spawn(answers);
-        let shared = Arc::new(Shared {
-            world: Arc::new(Mutex::new(World::new("profiles".to_owned(), Instant::now()))),
-            queue: Queue::default(),
-            cluster: Cluster::new(client),
-            reporter,
-            metrics: Metrics::new(&process.registry).unwrap(),
-            usage,
-            nodes_changed: Notify::new(),
-            shutdown: process.shutdown.clone(),
-        });
-        let scenario = Self { shared, server: Box::pin(server), process };
+        let (client, server) = Server::new();
+        let shared = shared(&process, client);
+        let scenario = Self { shared, server, process };
         scenario.change(|world, now| world.revisions_listed(&HashSet::new(), now));
         let daemon_set = json!({"spec": {"selector": {}, "template": {"spec": {"containers": []}}}});
         let placement = Placement::of(serde_json::from_value(daemon_set).unwrap());
@@ -122,16 +68,7 @@ impl Scenario {
     }
 
     async fn asked(&mut self) -> Asked {
-        let (request, answer) = self.server.next_request().await.expect("a request");
-        let (parts, body) = request.into_parts();
-        let body = body.collect_bytes().await.unwrap();
-        Asked {
-            method: parts.method,
-            path: parts.uri.path().to_owned(),
-            query: parts.uri.query().unwrap_or_default().split('&').map(str::to_owned).collect(),
-            body: if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() },
-            answer,
-        }
+        self.server.asked().await
     }
 
     /// The two requests that publish a profile, in either order: the finalizer's and the revision's.
@@ -141,12 +78,10 @@ impl Scenario {
     }
 
     /// Ends it; nothing more may have been asked.
-    async fn end(mut self) {
+    async fn end(self) {
         self.process.shutdown.cancel();
         drop(self.shared);
-        if let Some((request, _)) = self.server.next_request().await {
-            panic!("also asked: {} {}", request.method(), request.uri());
-        }
+        self.server.end().await;
     }
 }
 

@@ -1,0 +1,380 @@
+//! What is known of recordings and their parts, and what the next step for one is. Pure: no I/O, and time is given.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    time::Duration,
+};
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
+use kube::ResourceExt as _;
+use portcullis_api::{
+    Archive, RecordingStatus, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
+};
+use portcullis_profile::recording::Tally;
+use tokio::time::Instant;
+
+use super::{
+    Key,
+    judge::{Facts, is_urgent},
+    output::{Basis, Made, Output},
+};
+
+/// How long a node must be gone before its part is taken over: its pods are deleted within minutes of it, and then no recorder of
+/// its can write any more.
+pub(super) const GONE_FOR: Duration = Duration::from_secs(600);
+/// How long a status that says nothing urgent waits for more.
+pub(super) const STATUS_PACE: Duration = Duration::from_secs(10);
+/// How long a recording rests after a request failed.
+const REST: Duration = Duration::from_secs(30);
+
+/// What is to be done for a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// Nothing before this time.
+    Wait(Option<Instant>),
+    /// Write the controller's own part, which takes over the node's part of that UID and version.
+    TakeOver { spec: Box<SeccompRecordingPartSpec>, owner: OwnerReference, taken: (String, String) },
+    /// Delete a node's part that was taken over.
+    Delete { name: String, uid: String, version: String },
+    /// Make the profile, and write it if it is another one.
+    Make(Box<Basis>),
+    /// Write the status.
+    Status(Box<RecordingStatus>),
+}
+
+/// Everything that is known.
+#[derive(Debug, Default)]
+pub(super) struct Picture {
+    synced: bool,
+    recordings: HashMap<Key, Entry>,
+    /// Parts by the recording that they are of, and by their own name.
+    parts: HashMap<Key, BTreeMap<String, Part>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    recording: SeccompRecording,
+    /// The part that was taken over last, and which version of it.
+    taken: Option<(String, String)>,
+    status_at: Option<Instant>,
+    rest_until: Option<Instant>,
+    output: Output,
+}
+
+#[derive(Debug)]
+struct Part {
+    uid: String,
+    version: String,
+    recording_uid: String,
+    node: Option<String>,
+    content: Result<Content, String>,
+    gone_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Node(Tally),
+    Archive(Archive),
+}
+
+impl Picture {
+    /// Both first lists are complete.
+    pub(super) fn all_synced(&mut self) -> Vec<Key> {
+        self.synced = true;
+        self.recordings.keys().cloned().collect()
+    }
+
+    pub(super) fn recording_applied(&mut self, key: Key, mut recording: SeccompRecording) -> Vec<Key> {
+        recording.metadata.managed_fields = None;
+        match self.recordings.get_mut(&key) {
+            Some(entry) if entry.recording.metadata.uid == recording.metadata.uid => {
+                let known = entry.recording.status.take();
+                let stale = |status: &RecordingStatus| {
+                    let shown = recording.status.as_ref();
+                    let (started, ended) = shown.map_or((false, false), |shown| {
+                        (shown.started_at.is_some(), shown.ended_at.is_some())
+                    });
+                    (status.started_at.is_some() && !started) || (status.ended_at.is_some() && !ended)
+                };
+                // What was written a moment ago the watch may not show yet; a recording begins once and ends once.
+                if let Some(known) = known.filter(stale) {
+                    recording.status = Some(known);
+                }
+                entry.recording = recording;
+            }
+            _ => {
+                let entry = Entry {
+                    recording,
+                    taken: None,
+                    status_at: None,
+                    rest_until: None,
+                    output: Output::default(),
+                };
+                self.recordings.insert(key.clone(), entry);
+            }
+        }
+        vec![key]
+    }
+
+    pub(super) fn recording_removed(&mut self, key: &Key) -> Vec<Key> {
+        self.recordings.remove(key);
+        Vec::new()
+    }
+
+    pub(super) fn recordings_listed(&mut self, listed: &HashSet<Key>) -> Vec<Key> {
+        self.recordings.retain(|key, _| listed.contains(key));
+        Vec::new()
+    }
+
+    pub(super) fn part_applied(&mut self, part: SeccompRecordingPart) -> Vec<Key> {
+        let (namespace, name) = (part.namespace().unwrap_or_default(), part.name_any());
+        let SeccompRecordingPart { metadata, spec } = part;
+        let key = Key { namespace, name: spec.recording.clone() };
+        let content = if spec.node.is_some() {
+            spec.ledger().map(|ledger| Content::Node(ledger.total()))
+        } else {
+            Archive::from_spec(&spec).map(Content::Archive)
+        };
+        let known = self.parts.entry(key.clone()).or_default();
+        let part = Part {
+            uid: metadata.uid.unwrap_or_default(),
+            version: metadata.resource_version.unwrap_or_default(),
+            recording_uid: spec.recording_uid,
+            node: spec.node,
+            content: content.map_err(|error| format!("SeccompRecordingPart {name}: {error}")),
+            gone_since: known.get(&name).and_then(|known| known.gone_since),
+        };
+        known.insert(name, part);
+        vec![key]
+    }
+
+    pub(super) fn part_removed(&mut self, namespace: &str, name: &str) -> Vec<Key> {
+        // A recording's name holds no dot, so what stands before the first one is the recording's.
+        let recording = name.split('.').next().unwrap_or_default();
+        let key = Key { namespace: namespace.to_owned(), name: recording.to_owned() };
+        let Some(parts) = self.parts.get_mut(&key) else { return Vec::new() };
+        let was_there = parts.remove(name).is_some();
+        if parts.is_empty() {
+            self.parts.remove(&key);
+        }
+        if was_there { vec![key] } else { Vec::new() }
+    }
+
+    pub(super) fn parts_listed(&mut self, listed: &HashSet<(String, String)>) -> Vec<Key> {
+        let gone: Vec<(String, String)> = self
+            .parts
+            .iter()
+            .flat_map(|(key, parts)| parts.keys().map(|name| (key.namespace.clone(), name.clone())))
+            .filter(|part| !listed.contains(part))
+            .collect();
+        gone.iter().flat_map(|(namespace, name)| self.part_removed(namespace, name)).collect()
+    }
+
+    /// The recordings that have parts of nodes that went away or came back.
+    pub(super) fn with_absent_nodes(&self, here: &HashSet<String>) -> Vec<Key> {
+        let moved = |part: &Part| {
+            part.node.as_ref().is_some_and(|node| here.contains(node) == part.gone_since.is_some())
+        };
+        let concerned = self.parts.iter().filter(|(_, parts)| parts.values().any(moved));
+        concerned.map(|(key, _)| key.clone()).collect()
+    }
+
+    pub(super) fn uid(&self, key: &Key) -> Option<&str> {
+        self.recordings.get(key)?.recording.metadata.uid.as_deref()
+    }
+
+    /// What came of a recording's profile.
+    pub(super) fn outcome(&self, key: &Key) -> Option<&Made> {
+        self.recordings.get(key)?.output.outcome()
+    }
+
+    /// What is to be done for a recording now.
+    pub(super) fn step(&mut self, key: &Key, here: &HashSet<String>, now: Instant, time: Timestamp) -> Step {
+        let Some(entry) = self.recordings.get_mut(key).filter(|_| self.synced) else {
+            return Step::Wait(None);
+        };
+        let recording = &entry.recording;
+        let (Some(uid), Some(owner)) = (recording.metadata.uid.clone(), recording.owner_reference()) else {
+            return Step::Wait(None);
+        };
+        if recording.metadata.deletion_timestamp.is_some() {
+            // What is on its way out gets nothing new; its namespace may be, too.
+            return Step::Wait(None);
+        }
+        if let Some(until) = entry.rest_until.filter(|until| *until > now) {
+            return Step::Wait(Some(until));
+        }
+        let mut none = BTreeMap::new();
+        let all = self.parts.get_mut(key).unwrap_or(&mut none);
+        let mut parts = Parts::of(all, &uid, here, now);
+        if let Some(step) = parts.retire(key, &uid, &owner, entry.taken.as_ref(), now) {
+            return step;
+        }
+        let merged = parts.merge();
+        let mut wake = parts.next_gone;
+        if recording.creates_profile() {
+            match entry.output.next(recording, &merged.tally, now) {
+                Ok(Some(basis)) => return Step::Make(Box::new(basis)),
+                Ok(None) => {}
+                Err(at) => wake = earliest(wake, Some(at)),
+            }
+        }
+        let previous = recording.status.clone().unwrap_or_default();
+        let facts = Facts {
+            recording,
+            previous: &previous,
+            tally: &merged.tally,
+            nodes: merged.nodes,
+            problems: &merged.problems,
+            output: entry.output.outcome().filter(|_| recording.creates_profile()),
+            now: time,
+        };
+        let (status, ends_in) = facts.judge();
+        wake = earliest(wake, ends_in.map(|left| now + left));
+        if status == previous {
+            return Step::Wait(wake);
+        }
+        let due = entry.status_at.map_or(now, |at| at + STATUS_PACE);
+        if due > now && !is_urgent(&status, &previous) {
+            return Step::Wait(earliest(wake, Some(due)));
+        }
+        Step::Status(Box::new(status))
+    }
+
+    /// The controller's own part was written: as the watch is about to show it.
+    pub(super) fn took_over(&mut self, key: &Key, written: SeccompRecordingPart, taken: (String, String)) {
+        self.part_applied(written);
+        if let Some(entry) = self.recordings.get_mut(key) {
+            entry.taken = Some(taken);
+        }
+    }
+
+    /// A status was written.
+    pub(super) fn wrote_status(&mut self, key: &Key, uid: &str, status: RecordingStatus, now: Instant) {
+        if let Some(entry) = self.recordings.get_mut(key)
+            && entry.recording.metadata.uid.as_deref() == Some(uid)
+        {
+            entry.recording.status = Some(status);
+            entry.status_at = Some(now);
+        }
+    }
+
+    /// A profile was made, or was not.
+    pub(super) fn made(&mut self, key: &Key, basis: Basis, made: Made, now: Instant) {
+        if let Some(entry) = self.recordings.get_mut(key) {
+            entry.output.done(basis, made, now);
+        }
+    }
+
+    /// What all parts come to.
+    #[cfg(test)]
+    pub(super) fn merged(&mut self, key: &Key) -> Tally {
+        let mut none = BTreeMap::new();
+        let all = self.parts.get_mut(key).unwrap_or(&mut none);
+        Parts::of(all, "uid-1", &HashSet::new(), Instant::now()).merge().tally
+    }
+
+    /// A request failed.
+    pub(super) fn failed(&mut self, key: &Key, now: Instant) {
+        if let Some(entry) = self.recordings.get_mut(key) {
+            entry.rest_until = Some(now + REST);
+        }
+    }
+}
+
+/// The parts of one recording that count.
+struct Parts<'p> {
+    parts: Vec<(&'p String, &'p mut Part)>,
+    /// When the next part of a node that is gone may be taken over.
+    next_gone: Option<Instant>,
+}
+
+/// What all parts come to.
+struct Merged {
+    tally: Tally,
+    nodes: u32,
+    problems: Vec<String>,
+}
+
+impl<'p> Parts<'p> {
+    /// Those of this very recording; notes which of their nodes are gone.
+    fn of(all: &'p mut BTreeMap<String, Part>, uid: &str, here: &HashSet<String>, now: Instant) -> Self {
+        let mut parts: Vec<_> = all.iter_mut().filter(|(_, part)| part.recording_uid == uid).collect();
+        for (_, part) in &mut parts {
+            let gone = part.node.as_ref().is_some_and(|node| !here.contains(node));
+            part.gone_since = gone.then(|| part.gone_since.unwrap_or(now));
+        }
+        let waits = parts.iter().filter_map(|(_, part)| part.gone_since).map(|since| since + GONE_FOR);
+        let next_gone = waits.filter(|at| *at > now).min();
+        Self { parts, next_gone }
+    }
+
+    fn archive(&self) -> Archive {
+        let archive = self.parts.iter().find_map(|(_, part)| match &part.content {
+            Ok(Content::Archive(archive)) => Some(archive.clone()),
+            _ => None,
+        });
+        archive.unwrap_or_default()
+    }
+
+    fn is_there(&self, uid: &str) -> bool {
+        self.parts.iter().any(|(_, part)| part.uid == uid)
+    }
+
+    /// The next step by which the part of a node that is gone is taken over.
+    fn retire(
+        &mut self,
+        key: &Key,
+        uid: &str,
+        owner: &OwnerReference,
+        taken: Option<&(String, String)>,
+        now: Instant,
+    ) -> Option<Step> {
+        if self.parts.iter().any(|(_, part)| part.node.is_none() && part.content.is_err()) {
+            // What can't be read must not be written over.
+            return None;
+        }
+        let archive = self.archive();
+        let pending = archive.pending.as_ref().map(|pending| pending.part.as_str());
+        let gone = |part: &Part| part.gone_since.is_some_and(|since| since + GONE_FOR <= now);
+        let mut ended: Vec<_> = self
+            .parts
+            .iter()
+            .filter_map(|(name, part)| match &part.content {
+                Ok(Content::Node(tally)) if gone(part) => Some((*name, &**part, tally)),
+                _ => None,
+            })
+            .collect();
+        // What is under way is finished first.
+        ended.sort_by_key(|(_, part, _)| pending != Some(part.uid.as_str()));
+        let (name, part, tally) = ended.first()?;
+        let version = (part.uid.clone(), part.version.clone());
+        if pending == Some(part.uid.as_str()) && taken == Some(&version) {
+            let (uid, version) = version;
+            return Some(Step::Delete { name: (*name).clone(), uid, version });
+        }
+        let spec = archive.take_over(&part.uid, tally, |uid| self.is_there(uid)).to_spec(&key.name, uid);
+        Some(Step::TakeOver { spec: Box::new(spec), owner: owner.clone(), taken: version })
+    }
+
+    fn merge(&self) -> Merged {
+        let mut tally = self.archive().tally(|uid| self.is_there(uid));
+        let mut merged = Merged { tally: Tally::default(), nodes: 0, problems: Vec::new() };
+        for (_, part) in &self.parts {
+            match &part.content {
+                Ok(Content::Node(seen)) => {
+                    tally.add(seen);
+                    merged.nodes += u32::from(part.gone_since.is_none());
+                }
+                Ok(Content::Archive(_)) => {}
+                Err(problem) => merged.problems.push(problem.clone()),
+            }
+        }
+        merged.tally = tally;
+        merged
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    one.into_iter().chain(other).min()
+}

@@ -1,0 +1,150 @@
+//! Does for each recording what the picture says is next.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, stream::FuturesUnordered};
+use k8s_openapi::jiff::Timestamp;
+use portcullis_api::{RecordedProfile, RecordingBase};
+use portcullis_runtime::{Level, Report};
+use tokio::time::{Duration, Instant};
+use tracing::{Instrument as _, debug, info_span};
+
+use super::{
+    Key, Recordings,
+    output::{Basis, Made, Write, write},
+    picture::Step,
+};
+use crate::error::Failure;
+
+/// Recordings that are worked on at once.
+const CONCURRENCY: usize = 4;
+/// Steps for one recording without a pause.
+const MAX_STEPS: usize = 64;
+/// How long a recording rests that was overtaken by what the watch is about to show.
+const REST: Duration = Duration::from_secs(5);
+
+/// Works until shutdown; what is under way then is finished.
+pub(super) async fn run(recordings: Arc<Recordings>) {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = recordings.shared.shutdown.cancelled() => break,
+            Some(()) = running.next(), if !running.is_empty() => {}
+            key = recordings.queue.next(), if running.len() < CONCURRENCY => running.push(one(&recordings, key)),
+        }
+    }
+    while running.next().await.is_some() {}
+}
+
+async fn one(recordings: &Recordings, key: Key) {
+    let span = info_span!("recording", object = %key);
+    if let Some(at) = steps(recordings, &key).instrument(span).await {
+        recordings.queue.wake(key.clone(), at);
+    }
+    recordings.queue.done(&key);
+}
+
+async fn steps(recordings: &Recordings, key: &Key) -> Option<Instant> {
+    for _ in 0..MAX_STEPS {
+        let here = recordings.nodes();
+        let step = recordings.picture().step(key, &here, Instant::now(), Timestamp::now());
+        if let Step::Wait(at) = step {
+            return at;
+        }
+        match perform(recordings, key, step).await {
+            Ok(()) => {}
+            Err(failure) if failure.category().is_overtaken() => {
+                debug!(%failure, "overtaken; the watch will show by what");
+                return Some(Instant::now() + REST);
+            }
+            Err(failure) => {
+                recordings.report_failure(&failure, key);
+                // Comes back to wait for the next attempt.
+                recordings.picture().failed(key, Instant::now());
+            }
+        }
+    }
+    // Each part of a node that is gone takes two; the rest is done after others had their turn.
+    Some(Instant::now())
+}
+
+async fn perform(recordings: &Recordings, key: &Key, step: Step) -> Result<(), Failure> {
+    match step {
+        Step::Wait(_) => {}
+        Step::TakeOver { spec, owner, taken } => {
+            let written = recordings.requests.write_archive(key, &spec, &owner).await?;
+            recordings.picture().took_over(key, written, taken);
+        }
+        Step::Delete { name, uid, version } => {
+            recordings.requests.delete_part(key, &name, &uid, &version).await?;
+            recordings.picture().part_removed(&key.namespace, &name);
+        }
+        Step::Make(basis) => {
+            let made = match make(recordings, key, &basis).await {
+                Ok(made) => made,
+                Err(failure) if failure.category().is_overtaken() => return Err(failure),
+                Err(failure) => {
+                    recordings.report_failure(&failure, key);
+                    Made::NotWritten(failure.to_string())
+                }
+            };
+            announce(recordings, key, &made);
+            recordings.picture().made(key, *basis, made, Instant::now());
+        }
+        Step::Status(status) => {
+            let Some(uid) = recordings.picture().uid(key).map(str::to_owned) else { return Ok(()) };
+            recordings.requests.write_status(key, &uid, &status).await?;
+            recordings.picture().wrote_status(key, &uid, *status, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+async fn make(recordings: &Recordings, key: &Key, basis: &Basis) -> Result<Made, Failure> {
+    let wished = basis.recording.spec.profile.as_ref();
+    let mut bases = Vec::new();
+    for base in wished.iter().flat_map(|profile| &profile.bases) {
+        let name = format!("{} {}", base.kind, base.name);
+        match recordings.requests.base(&key.namespace, base).await? {
+            Some(document) => bases.push(RecordingBase { name, document }),
+            None => return Ok(Made::Impossible(format!("spec.profile.bases: there is no {name}"))),
+        }
+    }
+    let RecordedProfile { spec, notes } = match basis.recording.profile_of(&basis.tally, &bases) {
+        Ok(made) => made,
+        Err(why) => return Ok(Made::Impossible(why)),
+    };
+    let name = basis.recording.profile_name();
+    let existing = recordings.requests.profile(&key.namespace, &name).await?;
+    match write(&basis.recording, existing, spec) {
+        Write::Nothing => {}
+        Write::Leave => return Ok(Made::NameTaken { name }),
+        Write::Create(profile) => recordings.requests.create_profile(&key.namespace, &profile).await?,
+        Write::Replace(profile) => recordings.requests.replace_profile(&key.namespace, &profile).await?,
+    }
+    Ok(Made::Created { name, notes })
+}
+
+/// Says once, as an Event too, that the profile can't be made or must be left alone.
+fn announce(recordings: &Recordings, key: &Key, made: &Made) {
+    let (_, reason, message) = made.said();
+    let uid = {
+        let picture = recordings.picture();
+        if picture.outcome(key) == Some(made) {
+            return;
+        }
+        picture.uid(key).map(str::to_owned)
+    };
+    let reason = match made {
+        Made::NameTaken { .. } | Made::Impossible(_) => reason.as_str(),
+        // Requests that fail are reported as such.
+        Made::Created { .. } | Made::NotWritten(_) => return,
+    };
+    recordings.shared.reporter.report(Report {
+        level: Level::Warning,
+        reason,
+        action: "CreateProfile",
+        message,
+        object: Some(key.reference(uid)),
+    });
+}
