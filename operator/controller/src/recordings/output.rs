@@ -108,6 +108,9 @@ impl Output {
         }
         let basis = Basis::of(recording, tally);
         let Some((done, made, at)) = &self.done else { return Ok(Some(basis)) };
+        if done.recording.metadata.generation != basis.recording.metadata.generation {
+            return Ok(Some(basis));
+        }
         let pace = match made {
             Made::Created { .. } if *done == basis => return Ok(None),
             Made::Created { .. } => PROFILE_PACE,

@@ -32,8 +32,13 @@ const REST: Duration = Duration::from_secs(30);
 pub(super) enum Step {
     /// Nothing before this time.
     Wait(Option<Instant>),
-    /// Write the controller's own part, which takes over the node's part of that UID and version.
-    TakeOver { spec: Box<SeccompRecordingPartSpec>, owner: OwnerReference, taken: (String, String) },
+    /// Write the controller's own part, in place of that version of it, which takes over the node's part of that UID and version.
+    TakeOver {
+        spec: Box<SeccompRecordingPartSpec>,
+        owner: OwnerReference,
+        over: Option<String>,
+        taken: (String, String),
+    },
     /// Delete a node's part that was taken over.
     Delete { name: String, uid: String, version: String },
     /// Make the profile, and write it if it is another one.
@@ -56,6 +61,8 @@ struct Entry {
     recording: SeccompRecording,
     /// The part that was taken over last, and which version of it.
     taken: Option<(String, String)>,
+    /// UIDs of parts that were deleted, whatever the watch still shows of them.
+    deleted: HashSet<String>,
     status_at: Option<Instant>,
     rest_until: Option<Instant>,
     output: Output,
@@ -106,6 +113,7 @@ impl Picture {
                 let entry = Entry {
                     recording,
                     taken: None,
+                    deleted: HashSet::new(),
                     status_at: None,
                     rest_until: None,
                     output: Output::default(),
@@ -130,6 +138,10 @@ impl Picture {
         let (namespace, name) = (part.namespace().unwrap_or_default(), part.name_any());
         let SeccompRecordingPart { metadata, spec } = part;
         let key = Key { namespace, name: spec.recording.clone() };
+        let uid = metadata.uid.unwrap_or_default();
+        if self.recordings.get(&key).is_some_and(|entry| entry.deleted.contains(&uid)) {
+            return Vec::new();
+        }
         let content = if spec.node.is_some() {
             spec.ledger().map(|ledger| Content::Node(ledger.total()))
         } else {
@@ -137,7 +149,7 @@ impl Picture {
         };
         let known = self.parts.entry(key.clone()).or_default();
         let part = Part {
-            uid: metadata.uid.unwrap_or_default(),
+            uid,
             version: metadata.resource_version.unwrap_or_default(),
             recording_uid: spec.recording_uid,
             node: spec.node,
@@ -249,6 +261,14 @@ impl Picture {
         }
     }
 
+    /// A part that was taken over was deleted.
+    pub(super) fn deleted(&mut self, key: &Key, name: &str, uid: &str) {
+        if let Some(entry) = self.recordings.get_mut(key) {
+            entry.deleted.insert(uid.to_owned());
+        }
+        self.part_removed(&key.namespace, name);
+    }
+
     /// A status was written.
     pub(super) fn wrote_status(&mut self, key: &Key, uid: &str, status: RecordingStatus, now: Instant) {
         if let Some(entry) = self.recordings.get_mut(key)
@@ -309,9 +329,10 @@ impl<'p> Parts<'p> {
         Self { parts, next_gone }
     }
 
-    fn archive(&self) -> Archive {
+    /// The controller's own part, and which version it is; none where there is none.
+    fn archive(&self) -> (Archive, Option<String>) {
         let archive = self.parts.iter().find_map(|(_, part)| match &part.content {
-            Ok(Content::Archive(archive)) => Some(archive.clone()),
+            Ok(Content::Archive(archive)) => Some((archive.clone(), Some(part.version.clone()))),
             _ => None,
         });
         archive.unwrap_or_default()
@@ -334,7 +355,7 @@ impl<'p> Parts<'p> {
             // What can't be read must not be written over.
             return None;
         }
-        let archive = self.archive();
+        let (archive, over) = self.archive();
         let pending = archive.pending.as_ref().map(|pending| pending.part.as_str());
         let gone = |part: &Part| part.gone_since.is_some_and(|since| since + GONE_FOR <= now);
         let mut ended: Vec<_> = self
@@ -354,11 +375,11 @@ impl<'p> Parts<'p> {
             return Some(Step::Delete { name: (*name).clone(), uid, version });
         }
         let spec = archive.take_over(&part.uid, tally, |uid| self.is_there(uid)).to_spec(&key.name, uid);
-        Some(Step::TakeOver { spec: Box::new(spec), owner: owner.clone(), taken: version })
+        Some(Step::TakeOver { spec: Box::new(spec), owner: owner.clone(), over, taken: version })
     }
 
     fn merge(&self) -> Merged {
-        let mut tally = self.archive().tally(|uid| self.is_there(uid));
+        let mut tally = self.archive().0.tally(|uid| self.is_there(uid));
         let mut merged = Merged { tally: Tally::default(), nodes: 0, problems: Vec::new() };
         for (_, part) in &self.parts {
             match &part.content {

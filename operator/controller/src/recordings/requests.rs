@@ -42,22 +42,25 @@ impl Requests {
         written.map(|object| object.metadata).map_err(Failure::of(format!("write the status of {key}")))
     }
 
-    /// Writes the part that holds what nodes saw that are gone.
+    /// Writes the part that holds what nodes saw that are gone, in place of a version of it, or anew. Where it is another version by now,
+    /// that is a conflict: what the watch has not shown yet must not be written over.
     pub(super) async fn write_archive(
         &self,
         key: &Key,
-        spec: &SeccompRecordingPartSpec,
-        owner: &OwnerReference,
+        spec: SeccompRecordingPartSpec,
+        owner: OwnerReference,
+        over: Option<String>,
     ) -> Result<SeccompRecordingPart, Failure> {
         let name = spec.object_name();
-        let body = json!({
-            "apiVersion": SeccompRecordingPart::api_version(&()),
-            "kind": SeccompRecordingPart::kind(&()),
-            "metadata": {"namespace": key.namespace, "name": name, "ownerReferences": [owner]},
-            "spec": spec,
-        });
+        let mut part = SeccompRecordingPart::new(&name, spec);
+        part.metadata.namespace = Some(key.namespace.clone());
+        part.metadata.owner_references = Some(vec![owner]);
+        part.metadata.resource_version = over;
         let parts: Api<SeccompRecordingPart> = Api::namespaced(self.client.clone(), &key.namespace);
-        let written = parts.patch(&name, &ours(), &Patch::Apply(&body)).await;
+        let written = match &part.metadata.resource_version {
+            Some(_) => parts.replace(&name, &posted(), &part).await,
+            None => parts.create(&posted(), &part).await,
+        };
         written.map_err(Failure::of(format!("write SeccompRecordingPart {}/{name}", key.namespace)))
     }
 

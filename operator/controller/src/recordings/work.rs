@@ -20,6 +20,8 @@ use crate::error::Failure;
 const CONCURRENCY: usize = 4;
 /// Steps for one recording without a pause.
 const MAX_STEPS: usize = 64;
+/// The least time between two turns of a recording.
+const BREATH: Duration = Duration::from_millis(10);
 /// How long a recording rests that was overtaken by what the watch is about to show.
 const REST: Duration = Duration::from_secs(5);
 
@@ -65,19 +67,19 @@ async fn steps(recordings: &Recordings, key: &Key) -> Option<Instant> {
         }
     }
     // Each part of a node that is gone takes two; the rest is done after others had their turn.
-    Some(Instant::now())
+    Some(Instant::now() + BREATH)
 }
 
 async fn perform(recordings: &Recordings, key: &Key, step: Step) -> Result<(), Failure> {
     match step {
         Step::Wait(_) => {}
-        Step::TakeOver { spec, owner, taken } => {
-            let written = recordings.requests.write_archive(key, &spec, &owner).await?;
+        Step::TakeOver { spec, owner, over, taken } => {
+            let written = recordings.requests.write_archive(key, *spec, owner, over).await?;
             recordings.picture().took_over(key, written, taken);
         }
         Step::Delete { name, uid, version } => {
             recordings.requests.delete_part(key, &name, &uid, &version).await?;
-            recordings.picture().part_removed(&key.namespace, &name);
+            recordings.picture().deleted(key, &name, &uid);
         }
         Step::Make(basis) => {
             let made = match make(recordings, key, &basis).await {

@@ -216,15 +216,33 @@ async fn the_part_of_a_node_that_is_gone_is_written_down_before_it_is_deleted() 
     let gone = tokio::time::Instant::now();
     assert_eq!(scenario.status().await["nodes"], 0);
     let parts = "/apis/portcullis.dev/v1alpha1/namespaces/shop/seccomprecordingparts";
-    let write = scenario.asked(&format!("PATCH {parts}/web")).await;
-    assert!(write.is_apply() && gone.elapsed() >= Duration::from_secs(600), "{:?}", gone.elapsed());
+    let write = scenario.asked(&format!("POST {parts}")).await;
+    assert!(gone.elapsed() >= Duration::from_secs(600), "{:?}", gone.elapsed());
     assert_eq!(write.body["metadata"]["ownerReferences"][0]["uid"], "uid-1");
     assert_eq!(write.body["spec"]["entries"][0]["calls"], "SCMP_ARCH_X86_64=0:5:0,1:1:0");
     let mut written = write.body.clone();
     written["metadata"]["uid"] = json!("archive");
+    written["metadata"]["resourceVersion"] = json!("20");
     write.answer(&written);
     let delete = scenario.asked(&format!("DELETE {parts}/web.n1")).await;
     assert_eq!(delete.body["preconditions"], json!({"uid": "part-n1", "resourceVersion": "1"}));
+    delete.answer(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
+    // Another node goes: that part is written in place of the version that is known, and of no other.
+    let next = part("n2", "5", &[("suite", saw(&[("read", 1)], 0))]);
+    scenario.recordings.change(|picture| picture.part_applied(next));
+    let write = scenario.asked(&format!("PUT {parts}/web")).await;
+    assert_eq!(write.body["metadata"]["resourceVersion"], "20");
+    assert_eq!(
+        write.body["spec"]["entries"][0]["calls"], "SCMP_ARCH_X86_64=0:5:0,1:1:0",
+        "what was pending is settled"
+    );
+    assert_eq!(write.body["spec"]["entries"][1]["part"], "part-n2");
+    write.refuse(409, "the object has been modified");
+    let again = scenario.asked(&format!("PUT {parts}/web")).await;
+    let mut written = again.body.clone();
+    written["metadata"]["resourceVersion"] = json!("21");
+    again.answer(&written);
+    let delete = scenario.asked(&format!("DELETE {parts}/web.n2")).await;
     delete.answer(&json!({"kind": "Status", "apiVersion": "v1", "status": "Success"}));
     tokio::time::sleep(Duration::from_secs(3600)).await;
     tick.abort();

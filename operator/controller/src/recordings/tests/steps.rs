@@ -199,21 +199,26 @@ fn a_part_of_a_node_that_is_gone_is_taken_over_and_counts_once() {
     assert_eq!(scene.waits(), Some(GONE_FOR), "it may come back");
     assert_eq!(scene.picture.with_absent_nodes(&scene.here), [], "that is known");
     scene.now += GONE_FOR.as_secs();
-    let Step::TakeOver { spec, owner, taken } = scene.step() else { panic!("{:?}", scene.step()) };
+    let Step::TakeOver { spec, owner, over, taken } = scene.step() else { panic!("{:?}", scene.step()) };
+    assert_eq!(over, None, "there is none yet");
     assert_eq!((owner.name.as_str(), owner.uid.as_str()), ("web", "uid-1"));
     assert_eq!((spec.object_name().as_str(), spec.entries[0].part.as_deref()), ("web", Some("part-n1")));
     // The controller stops before it hears of its own write, and the next one does it again.
     let mut written = SeccompRecordingPart::new("web", *spec.clone());
     written.metadata.namespace = Some("shop".to_owned());
     written.metadata.uid = Some("archive".to_owned());
+    written.metadata.resource_version = Some("20".to_owned());
     scene.picture.part_applied(written.clone());
-    assert_eq!(scene.step(), Step::TakeOver { spec, owner, taken: taken.clone() });
+    let over = Some("20".to_owned());
+    assert_eq!(scene.step(), Step::TakeOver { spec, owner, over, taken: taken.clone() });
     scene.picture.took_over(&key(), written, taken);
     let step = scene.step();
     let expected =
         Step::Delete { name: "web.n1".to_owned(), uid: "part-n1".to_owned(), version: "1".to_owned() };
     assert_eq!(step, expected);
-    scene.picture.part_removed("shop", "web.n1");
+    scene.picture.deleted(&key(), "web.n1", "part-n1");
+    // The watch is behind, and still shows a change of what is deleted: it must not be taken for one that is there.
+    scene.picture.part_applied(part("n1", "1", &[("", saw(&[("read", 5)], 0))]));
     let counted = scene.picture.merged(&key()).total();
     assert_eq!(counted.containers, 2);
     assert!(counted.calls.values().all(|seen| seen.count == 10), "{counted:?}");
@@ -312,5 +317,19 @@ fn the_profile_is_made_again_when_there_is_something_new() {
     scene.status();
     assert_eq!(scene.waits(), Some(Duration::from_secs(30)), "a profile is not rewritten at every call");
     scene.now = 60;
+    assert!(matches!(scene.step(), Step::Make(_)));
+}
+
+#[test]
+fn a_spec_that_was_corrected_does_not_wait() {
+    let mut scene = Scene::new(&json!({"output": {"create": true}}));
+    scene.picture.part_applied(part("n1", "1", &[("", saw(&[("read", 5)], 0))]));
+    let Step::Make(basis) = scene.step() else { panic!() };
+    let now = scene.now();
+    scene.picture.made(&key(), *basis, Made::NameTaken { name: "web".to_owned() }, now);
+    assert_eq!(words(&scene.status(), "ProfileCreated"), ["False", "NameTaken"]);
+    let mut corrected = recording(&json!({"output": {"create": true}, "profile": {"name": "other"}}));
+    corrected["metadata"]["generation"] = json!(2);
+    scene.picture.recording_applied(key(), read(&corrected));
     assert!(matches!(scene.step(), Step::Make(_)));
 }
