@@ -8,7 +8,8 @@ use super::{Ledger, Observation, Subject, Tally};
 pub const MAX_SUBJECTS: usize = 32;
 /// Most sources of a ledger that are written down each by itself.
 pub const MAX_OPEN: usize = 32;
-/// What stands for the runs, images or containers that there was no room to tell apart.
+/// What stands for the runs, images or containers that there was no room to tell apart; and for the container of what was lost that can't
+/// be told of any.
 pub const OTHERS: &str = "(others)";
 
 impl Tally {

@@ -76,6 +76,9 @@ impl Tally {
 ///
 /// A recorder that starts anew reads its ledger back, reports whatever counters it finds, and settles the sources whose counters are
 /// gone. It may settle a source only when those counters can't be read again, or they would be counted twice.
+///
+/// Losses that can't be told of any container (a node had no room for one more) are reported as a source of their own, of no container,
+/// under the container name [`OTHERS`](super::OTHERS).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     pub(super) settled: Tally,

@@ -180,6 +180,7 @@ pub fn verdict(tally: &Tally) -> Verdict {
     for (name, observation) in &containers {
         gaps.extend(gaps_of(name, observation));
     }
+    containers.retain(|_, observation| !is_of_none(observation));
     let judge = |observation: Observation| {
         let (seen, not_seen) = Phase::ALL.iter().partition(|phase| phase.is_seen(&observation));
         ContainerVerdict { seen, not_seen, signals: observation.handled.control() }
@@ -188,10 +189,15 @@ pub fn verdict(tally: &Tally) -> Verdict {
     Verdict { containers, gaps }
 }
 
+/// Whether it is of no container at all: what was lost and can't be told of any.
+fn is_of_none(observation: &Observation) -> bool {
+    observation.containers == 0 && observation.calls.is_empty()
+}
+
 fn gaps_of(name: &str, observation: &Observation) -> Vec<Gap> {
     let container = || name.to_owned();
     let unnamed = observation.calls.keys().any(|call| call.name().is_none());
-    let seen = |phase: Phase| phase.is_seen(observation);
+    let seen = |phase: Phase| is_of_none(observation) || phase.is_seen(observation);
     [
         (!observation.losses.is_none(), Gap::Lost { container: container() }),
         (!seen(Phase::Start), Gap::StartMissed { container: container() }),

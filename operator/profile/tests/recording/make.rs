@@ -7,8 +7,8 @@ use portcullis_profile::{
     compose::{NamedProfile, union},
     evaluate::{Evaluator, Passage, Runtime},
     recording::{
-        Argument, Exit, Gap, MakeError, Mark, Note, Observation, Phase, Seen, Signals, Tally, Values, Wishes,
-        make, needs, only_in, verdict,
+        Argument, Exit, Gap, Losses, MakeError, Mark, Note, OTHERS, Observation, Phase, Seen, Signals, Tally,
+        Values, Wishes, make, needs, only_in, verdict,
     },
 };
 
@@ -217,4 +217,17 @@ fn says_what_is_wrong_with_a_recording() {
         "{}",
         said[1].1
     );
+}
+
+/// A node that had no room for a container can't say which one it was, and that is no container's phase that was missed.
+#[test]
+fn what_was_lost_of_no_known_container_keeps_a_recording_incomplete() {
+    let mut job = saw(&["read"]);
+    job.marks.insert(Mark::StartSeen);
+    job.ended(Exit::Status(0));
+    let lost = Losses { calls: 3, ..Losses::default() };
+    let nobody = Observation { losses: lost, ..Observation::default() };
+    let verdict = verdict(&tally(&[("job", "", job), (OTHERS, "", nobody)]));
+    assert_eq!(verdict.gaps, [Gap::Lost { container: OTHERS.to_owned() }]);
+    assert_eq!(verdict.containers.keys().collect::<Vec<_>>(), ["job"]);
 }
