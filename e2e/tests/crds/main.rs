@@ -2,6 +2,7 @@
 //! what `kubectl explain` says.
 
 mod malformed;
+mod recordings;
 mod refused;
 
 use std::fs;

@@ -224,7 +224,8 @@ impl Picture {
         }
         let merged = parts.merge();
         let mut wake = parts.next_gone;
-        if recording.creates_profile() {
+        // A part that can't be read holds calls that the profile would lose.
+        if recording.creates_profile() && merged.problems.is_empty() {
             match entry.output.next(recording, &merged.tally, now) {
                 Ok(Some(basis)) => return Step::Make(Box::new(basis)),
                 Ok(None) => {}

@@ -333,3 +333,16 @@ fn a_spec_that_was_corrected_does_not_wait() {
     scene.picture.recording_applied(key(), read(&corrected));
     assert!(matches!(scene.step(), Step::Make(_)));
 }
+
+#[test]
+fn a_profile_loses_no_call_because_a_part_can_not_be_read() {
+    let mut scene = Scene::new(&json!({"output": {"create": true}}));
+    scene.picture.part_applied(part("n1", "1", &[("", saw(&[("read", 5)], 0))]));
+    let mut broken = part("n2", "1", &[("", saw(&[("write", 5)], 0))]);
+    broken.spec.entries[0].calls = "nonsense".to_owned();
+    scene.picture.part_applied(broken);
+    assert_eq!(words(&scene.status(), "Complete"), ["False", "InvalidPart"]);
+    assert_eq!(scene.waits(), None, "no profile is made of what is left");
+    scene.picture.part_applied(part("n2", "2", &[("", saw(&[("write", 5)], 0))]));
+    assert!(matches!(scene.step(), Step::Make(_)));
+}
