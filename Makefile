@@ -26,9 +26,9 @@ RUNS ?= 10000000
 help:
 	@sed -n '3,12p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
-# What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, and strace for
-# those of its import.
-BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace
+# What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, strace for those of
+# its import, and a compiler and headers for the eBPF programs.
+BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace clang libbpf-dev
 
 setup:
 	@command -v cargo >/dev/null || { echo 'Portcullis needs a Rust toolchain: no cargo in PATH' >&2; exit 1; }
@@ -75,6 +75,7 @@ $(DENY):
 
 bench: image
 	cargo bench --package portcullis-profile
+	cargo bench --package portcullis-probe
 	cargo run --release --package portcullis-e2e --bin bench
 
 # libFuzzer needs a nightly toolchain; the tests of the same properties (`cargo test --test parsers`) don't.

@@ -12,6 +12,7 @@ use xtask::{codegen, workspace_root};
 /// Which crate of the workspace may use which: `docs/architecture.md`, 'Crates'. Tests may use no more.
 const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-profile", &[]),
+    ("portcullis-probe", &["portcullis-profile"]),
     ("portcullis-api", &["portcullis-profile"]),
     ("portcullis-artifact", &["portcullis-profile"]),
     ("portcullis-runtime", &[]),

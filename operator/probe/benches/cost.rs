@@ -1,0 +1,177 @@
+//! What the probe adds to a system call, beside an empty program on the same tracepoints and beside strace.
+//!
+//! Each round measures every case once, in turn, so that whatever else the machine does falls on all alike; the median of the rounds
+//! counts. Run it as root: `cargo bench --package portcullis-probe`.
+#![cfg(target_arch = "x86_64")]
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+
+#[path = "../tests/kernel/machine.rs"]
+#[expect(dead_code, reason = "the tests use all of it")]
+mod machine;
+
+use std::time::{Duration, Instant};
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, ProgramError},
+};
+use machine::{Cgroup, DENIALS, FILTERED, Node, SUBJECT};
+use portcullis_probe::{EMPTY_PROGRAMS, Target, Tracing};
+
+const ROUNDS: usize = 15;
+const CALLS: u64 = 400_000;
+/// strace takes some microseconds a call.
+const TRACED_CALLS: u64 = 20_000;
+
+/// Nanoseconds that one `getppid` takes the subject. Two lengths of run are subtracted, so that starting it does not count.
+fn one_call(cgroup: &Cgroup, before: &[&str], calls: u64) -> f64 {
+    let run = |calls: u64| {
+        let call = format!("call=110*{calls}");
+        let mut steps = before.to_vec();
+        steps.push(&call);
+        let mut subject = cgroup.start(&steps);
+        let start = Instant::now();
+        subject.go_on();
+        assert!(subject.end().success());
+        start.elapsed()
+    };
+    per_call(run(calls), run(1), calls)
+}
+
+fn per_call(long: Duration, short: Duration, calls: u64) -> f64 {
+    let difference = long.saturating_sub(short);
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let calls = (calls - 1) as f64;
+    difference.as_secs_f64() * 1e9 / calls
+}
+
+/// The same under `strace -f -c`.
+fn under_strace(calls: u64) -> f64 {
+    let run = |calls: u64| {
+        let start = Instant::now();
+        let status = std::process::Command::new("strace")
+            .args(["-f", "-c", "-o", "/dev/null"])
+            .arg(&*SUBJECT)
+            .arg(format!("call=110*{calls}"))
+            .status()
+            .expect("strace is installed");
+        assert!(status.success());
+        start.elapsed()
+    };
+    per_call(run(calls), run(1), calls)
+}
+
+/// Empty programs, attached until this is dropped.
+fn empty(programs: &[(&str, &str)]) -> Result<Ebpf, ProgramError> {
+    let btf = Btf::from_sys_fs()?;
+    let mut ebpf = Ebpf::load(EMPTY_PROGRAMS).expect("an object without maps can be read");
+    for (name, tracepoint) in programs {
+        let program: &mut BtfTracePoint = ebpf.program_mut(name).expect("it has the program").try_into()?;
+        program.load(tracepoint, &btf)?;
+        program.attach()?;
+    }
+    Ok(ebpf)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct Case {
+    name: &'static str,
+    measure: Box<dyn FnMut() -> f64>,
+    results: Vec<f64>,
+}
+
+fn case(name: &'static str, measure: impl FnMut() -> f64 + 'static) -> Case {
+    Case { name, measure: Box::new(measure), results: Vec::new() }
+}
+
+/// A node with a watched pod, another pod, and a cgroup that belongs to no container.
+struct Bench {
+    node: Node,
+    target: Target,
+    recorded: Cgroup,
+    other: Cgroup,
+    host: Cgroup,
+    _pods: [machine::Pod; 2],
+}
+
+impl Bench {
+    fn new(tracing: Tracing) -> Self {
+        let node = Node::with(|settings| settings.tracing = tracing);
+        let pods = [node.pod(), node.pod()];
+        let target = pods[0].target();
+        let (recorded, other) = (pods[0].container().1, pods[1].container().1);
+        let host = node.root.child("host");
+        Self { node, target, recorded, other, host, _pods: pods }
+    }
+
+    fn watching(&mut self, watch: portcullis_probe::Watch, measure: impl FnOnce(&Self) -> f64) -> f64 {
+        self.node.watch(&self.target, watch).expect("a pod can be watched");
+        let measured = measure(self);
+        self.node.unwatch(&self.target).expect("a watch can end");
+        measured
+    }
+}
+
+fn main() {
+    // Criterion's arguments, which cargo passes to every bench, mean nothing here.
+    let shared = std::rc::Rc::new(std::cell::RefCell::new(Bench::new(Tracing::Best)));
+    let raw = std::rc::Rc::new(std::cell::RefCell::new(Bench::new(Tracing::Raw)));
+    let with = |bench: &std::rc::Rc<std::cell::RefCell<Bench>>,
+                watch,
+                place: fn(&Bench) -> &Cgroup,
+                steps: &'static [&'static str]| {
+        let bench = bench.clone();
+        move || bench.borrow_mut().watching(watch, |bench| one_call(place(bench), steps, CALLS))
+    };
+    let bare = |place: fn(&Bench) -> &Cgroup,
+                steps: &'static [&'static str],
+                programs: &'static [(&'static str, &'static str)]| {
+        let bench = shared.clone();
+        move || {
+            let _attached = empty(programs).expect("empty programs can be attached");
+            one_call(place(&bench.borrow()), steps, CALLS)
+        }
+    };
+    const ENTER: &[(&str, &str)] = &[("enter", "sys_enter")];
+    const BOTH: &[(&str, &str)] = &[("enter", "sys_enter"), ("leave", "sys_exit")];
+    const FILTER: &[&str] = &["filter"];
+    let mut cases = [
+        case("no filter, nothing attached", bare(|bench| &bench.host, &[], &[])),
+        case("filter, nothing attached", bare(|bench| &bench.recorded, FILTER, &[])),
+        case("filter, empty program", bare(|bench| &bench.recorded, FILTER, ENTER)),
+        case("filter, two empty programs", bare(|bench| &bench.recorded, FILTER, BOTH)),
+        case("filter, probe opened, nothing watched", {
+            let bench = shared.clone();
+            move || one_call(&bench.borrow().recorded, FILTER, CALLS)
+        }),
+        case("recorded container", with(&shared, FILTERED, |bench| &bench.recorded, FILTER)),
+        case("other container", with(&shared, FILTERED, |bench| &bench.other, FILTER)),
+        case("host process without a filter", with(&shared, FILTERED, |bench| &bench.host, &[])),
+        case("recorded, denials wanted", with(&shared, DENIALS, |bench| &bench.recorded, FILTER)),
+        case("other container, denials wanted", with(&shared, DENIALS, |bench| &bench.other, FILTER)),
+        case("recorded, raw tracepoints", with(&raw, FILTERED, |bench| &bench.recorded, FILTER)),
+        case("strace -f -c", || under_strace(TRACED_CALLS)),
+    ];
+    for _ in 0..ROUNDS {
+        for case in &mut cases {
+            let measured = (case.measure)();
+            case.results.push(measured);
+        }
+    }
+    let medians: Vec<f64> = cases.iter().map(|case| median(case.results.clone())).collect();
+    let [no_filter, filter, one, two, ..] = medians[..] else { return };
+    println!("one getppid, median of {ROUNDS} rounds of {CALLS} calls");
+    println!("{:<40}{:>9}{:>10}{:>22}", "", "ns/call", "added ns", "of the empty program");
+    for (case, measured) in cases.iter().zip(&medians) {
+        let without =
+            if case.name.contains("host") || case.name.contains("strace") { no_filter } else { filter };
+        let added = measured - without;
+        let (empty, of) =
+            if case.name.contains("denials") { (two - filter, "two") } else { (one - filter, "one") };
+        println!("{:<40}{measured:>9.0}{added:>10.0}{:>17.2} x {of}", case.name, added / empty);
+    }
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * What the probe keeps. src/layout.rs reads these; a change of any layout needs a new SCHEMA there.
+ */
+#pragma once
+
+#include "kernel.h"
+
+#define NATIVE_CALLS 512
+#define MAX_SLOTS 1024
+#define MAX_VALUES 32
+#define NO_SLOT 0xffffffff
+
+/* Why a container is watched: bits of a target's mode. */
+#define MODE_FROM_EXEC 1 /* tasks without a filter count as well, from the first execve on */
+#define MODE_OWN_MOUNTS 2 /* and only an execve in a mount namespace other than the parent's starts it */
+#define MODE_DENIALS 4 /* calls that the filter denies are wanted */
+
+/* Bits of a slot's flags. */
+#define SLOT_READY 1 /* the identity is filled in */
+#define SLOT_HAS_ID 2
+#define SLOT_HAS_POD 4
+#define SLOT_WHOLE 8 /* its cgroup was made under our eyes: nothing of its start is missing */
+#define SLOT_STARTED 16 /* MODE_FROM_EXEC: the application runs */
+
+/* Written by user space. */
+struct config {
+	__u32 epoch; /* whose programs work: a later load takes over by one store */
+	__u32 generation; /* changes with the targets and so makes every struct known stale */
+	__u32 unfiltered; /* how many targets have MODE_FROM_EXEC */
+	__u32 pairing; /* changes when the exit program comes or goes, and so makes every struct pairing stale */
+};
+
+struct target {
+	__u64 kind; /* 1 container id, 2 pod UID, 3 containers below a path, 4 the cgroup at a path */
+	__u64 words[4]; /* the id's or UID's bytes, or the path's hash */
+};
+
+struct wanted {
+	__u64 tag;
+	__u64 mode;
+};
+
+/* What a cgroup was found to be. */
+struct known {
+	__u32 generation;
+	__u32 slot;
+	__u64 mode;
+};
+
+struct slot {
+	__u64 owner; /* the container's cgroup; 0 while the slot is free */
+	__u64 seen_at;
+	__u64 id[4];
+	__u64 pod[2];
+	__u64 flags;
+	__u64 tag;
+	__u64 mode;
+	__u64 exec_at;
+	__u64 main_tgid;
+	__u64 exit_at;
+	__u64 exit_code;
+	__u64 removed_at;
+	__u64 signals;
+	__u64 handled;
+	__u64 lost_calls;
+	__u64 lost_values;
+	__u64 lost_denials;
+	__u64 last_new_at;
+};
+
+struct call {
+	__u64 count;
+	__u64 first_at;
+};
+
+struct calls {
+	struct call native[NATIVE_CALLS];
+};
+
+/* Calls of another architecture than the machine's own, and numbers beyond its table. */
+struct foreign {
+	__u32 slot;
+	__u32 arch;
+	__u64 number;
+};
+
+/* Calls that did not happen. */
+struct denial {
+	__u32 slot;
+	__u32 arch;
+	__u64 number;
+	__u64 killed;
+};
+
+/* A value of an argument; the number of values kept of one argument stands under the same key in another map. */
+struct argument {
+	__u32 slot;
+	__u16 number;
+	__u8 index;
+	__u8 denied;
+};
+
+struct value {
+	struct argument argument;
+	__u64 value;
+};
+
+struct values {
+	__u64 kept;
+	__u64 too_many;
+};
+
+/* Whether a task's latest entry was seen. */
+struct pairing {
+	__u32 pairing;
+	__u32 slot;
+	__u32 entered;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct config);
+} config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct target);
+	__type(value, struct wanted);
+} targets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u64);
+	__type(value, struct known);
+} cgroups SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct slot);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct calls);
+} calls SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct foreign);
+	__type(value, struct call);
+} foreign SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct denial);
+	__type(value, struct call);
+} denials SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct value);
+	__type(value, struct call);
+} arg_values SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct argument);
+	__type(value, struct values);
+} arg_counts SEC(".maps");
+
+#ifndef PORTCULLIS_RAW
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct pairing);
+} pairings SEC(".maps");
+#endif
+
+/* What no slot can account for. */
+enum loss { LOSS_NO_SLOT, LOSS_TOO_DEEP, LOSS_UNCACHED, LOSS_PAIRING, LOSS_KINDS };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, LOSS_KINDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} losses SEC(".maps");
+
+/* Set by the loader. */
+const volatile __u32 epoch = 0;
+const volatile __u32 slot_count = 0;
+const volatile __u32 default_hierarchy = 0;
+const volatile __u64 scope = 0;
+/* A bit for each argument whose values are kept, by native call. */
+const volatile __u8 kept_arguments[NATIVE_CALLS] = {};
+
+static __always_inline void lost(__u32 kind)
+{
+	__u64 *count = bpf_map_lookup_elem(&losses, &kind);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+}
+
+/* The configuration, if these programs are the ones at work. */
+static __always_inline struct config *at_work(void)
+{
+	__u32 zero = 0;
+	struct config *found = bpf_map_lookup_elem(&config, &zero);
+	return found && found->epoch == epoch ? found : 0;
+}

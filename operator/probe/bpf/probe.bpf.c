@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Counts the system calls that containers make, by container, in the kernel. Nothing is sent anywhere: user space reads the maps
+ * when it wants to know. docs/recording.md, 'What the probe sees and what it can't'.
+ */
+#include "identity.h"
+
+/* The kernel lets only programs under this licence use the helpers above. */
+char LICENSE[] SEC("license") = "GPL";
+
+static __always_inline bool count(struct call *call)
+{
+	bool fresh = !call->first_at;
+	if (fresh)
+		call->first_at = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&call->count, 1);
+	return fresh;
+}
+
+static __always_inline struct slot *slot_at(__u32 index)
+{
+	return bpf_map_lookup_elem(&slots, &index);
+}
+
+static __noinline int note_value(__u32 slot, __u32 where, __u64 value)
+{
+	struct value key = { .argument = { .slot = slot, .number = where >> 16, .index = where >> 8, .denied = where }, .value = value };
+	struct call *known = bpf_map_lookup_elem(&arg_values, &key);
+	if (known) {
+		count(known);
+		return 0;
+	}
+	struct values *values = bpf_map_lookup_elem(&arg_counts, &key.argument);
+	if (!values) {
+		struct values none = {};
+		bpf_map_update_elem(&arg_counts, &key.argument, &none, BPF_NOEXIST);
+		values = bpf_map_lookup_elem(&arg_counts, &key.argument);
+	}
+	struct slot *of = slot_at(slot);
+	if (!values) {
+		if (of)
+			__sync_fetch_and_add(&of->lost_values, 1);
+		return 0;
+	}
+	if (values->kept >= MAX_VALUES) {
+		values->too_many = 1;
+		return 0;
+	}
+	struct call first = { .count = 1, .first_at = bpf_ktime_get_ns() };
+	long failed = bpf_map_update_elem(&arg_values, &key, &first, BPF_NOEXIST);
+	if (!failed) {
+		__sync_fetch_and_add(&values->kept, 1);
+		if (of)
+			of->last_new_at = first.first_at;
+		return 0;
+	}
+	/* Another processor may have put it there meanwhile. */
+	known = bpf_map_lookup_elem(&arg_values, &key);
+	if (known) {
+		count(known);
+	} else {
+		values->too_many = 1;
+		if (of)
+			__sync_fetch_and_add(&of->lost_values, 1);
+	}
+	return 0;
+}
+
+static __always_inline void note_arguments(struct pt_regs *regs, __u32 slot, __u64 number, __u32 denied)
+{
+	if (number >= NATIVE_CALLS)
+		return;
+	__u8 kept = kept_arguments[number & (NATIVE_CALLS - 1)];
+	if (!kept)
+		return;
+	__u32 where = number << 16 | denied;
+	if (kept & 1)
+		note_value(slot, where, ARGUMENT_0(regs));
+	if (kept & 2)
+		note_value(slot, where | 1 << 8, ARGUMENT_1(regs));
+	if (kept & 4)
+		note_value(slot, where | 2 << 8, ARGUMENT_2(regs));
+	if (kept & 8)
+		note_value(slot, where | 3 << 8, ARGUMENT_3(regs));
+	if (kept & 16)
+		note_value(slot, where | 4 << 8, ARGUMENT_4(regs));
+	if (kept & 32)
+		note_value(slot, where | 5 << 8, ARGUMENT_5(regs));
+}
+
+static __noinline int note_foreign(__u32 slot, __u32 arch, __u64 number)
+{
+	struct foreign key = { .slot = slot, .arch = arch, .number = number };
+	struct call *call = bpf_map_lookup_elem(&foreign, &key);
+	struct slot *of = slot_at(slot);
+	if (!call) {
+		struct call none = {};
+		bpf_map_update_elem(&foreign, &key, &none, BPF_NOEXIST);
+		call = bpf_map_lookup_elem(&foreign, &key);
+	}
+	if (call && count(call) && of)
+		of->last_new_at = call->first_at;
+	if (!call && of)
+		__sync_fetch_and_add(&of->lost_calls, 1);
+	return 0;
+}
+
+#ifndef PORTCULLIS_RAW
+static __noinline int note_denial(__u32 slot, __u32 arch, __u64 number, __u32 killed)
+{
+	struct denial key = { .slot = slot, .arch = arch, .number = number, .killed = killed };
+	struct call *call = bpf_map_lookup_elem(&denials, &key);
+	if (!call) {
+		struct call none = {};
+		bpf_map_update_elem(&denials, &key, &none, BPF_NOEXIST);
+		call = bpf_map_lookup_elem(&denials, &key);
+	}
+	if (call) {
+		count(call);
+		return 0;
+	}
+	struct slot *of = slot_at(slot);
+	if (of)
+		__sync_fetch_and_add(&of->lost_denials, 1);
+	return 0;
+}
+#endif
+
+static __always_inline void note_call(__u32 slot, __u32 arch, __u64 number)
+{
+	if (arch != NATIVE_ARCH || number >= NATIVE_CALLS) {
+		note_foreign(slot, arch, number);
+		return;
+	}
+	struct calls *of = bpf_map_lookup_elem(&calls, &slot);
+	if (!of)
+		return;
+	struct call *call = &of->native[number & (NATIVE_CALLS - 1)];
+	if (count(call)) {
+		struct slot *header = slot_at(slot);
+		if (header)
+			header->last_new_at = call->first_at;
+	}
+}
+
+/* Whether a task's calls count: those that a filter sees, or all of an application that has begun. */
+static __always_inline bool counts(const struct known *known, int filter)
+{
+	if (filter == SECCOMP_MODE_FILTER)
+		return true;
+	if (!(known->mode & MODE_FROM_EXEC))
+		return false;
+	struct slot *slot = slot_at(known->slot);
+	return slot && slot->flags & SLOT_STARTED;
+}
+
+PROGRAM("sys_enter")
+int enter(__u64 *context)
+{
+	struct config *config = at_work();
+	if (!config)
+		return 0;
+	struct task_struct *task = current_task();
+	int filter = FIELD(task, seccomp.mode);
+	if (filter != SECCOMP_MODE_FILTER && !config->unfiltered)
+		return 0;
+	struct known known;
+	if (!find(config, cgroup_of(task), &known) || !counts(&known, filter))
+		return 0;
+	struct pt_regs *regs = (struct pt_regs *)context[0];
+	__u32 arch = arch_of(task);
+	/* The kernel keeps 32 bits of a number, and so does a filter. */
+	__u64 number = (__u32)context[1];
+	note_call(known.slot, arch, number);
+	if (arch == NATIVE_ARCH)
+		note_arguments(regs, known.slot, number, 0);
+#ifndef PORTCULLIS_RAW
+	if (known.mode & MODE_DENIALS) {
+		struct pairing *pairing = bpf_task_storage_get(&pairings, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+		if (!pairing) {
+			lost(LOSS_PAIRING);
+			return 0;
+		}
+		pairing->pairing = config->pairing;
+		pairing->slot = known.slot;
+		pairing->entered = 1;
+	}
+#endif
+	return 0;
+}
+
+#ifndef PORTCULLIS_RAW
+/*
+ * A call that the filter denied has an exit and no entry, because sys_enter runs after seccomp. So does the first exit of a new task,
+ * of seccomp() itself, and of a call during which the probe was attached: a task's first event only synchronises.
+ */
+PROGRAM("sys_exit")
+int leave(__u64 *context)
+{
+	struct config *config = at_work();
+	if (!config)
+		return 0;
+	struct task_struct *task = current_task();
+	if (FIELD(task, seccomp.mode) != SECCOMP_MODE_FILTER)
+		return 0;
+	struct known known;
+	if (!find(config, cgroup_of(task), &known) || !(known.mode & MODE_DENIALS))
+		return 0;
+	struct pairing *pairing = bpf_task_storage_get(&pairings, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!pairing) {
+		lost(LOSS_PAIRING);
+		return 0;
+	}
+	bool synced = pairing->pairing == config->pairing && pairing->slot == known.slot;
+	bool entered = pairing->entered;
+	pairing->pairing = config->pairing;
+	pairing->slot = known.slot;
+	pairing->entered = 0;
+	struct pt_regs *regs = (struct pt_regs *)context[0];
+	long number = CALL_NUMBER(regs);
+	/* rt_sigreturn restores the registers, and with them a number of -1. */
+	if (!synced || entered || number < 0)
+		return 0;
+	__u32 arch = arch_of(task);
+	note_denial(known.slot, arch, (__u32)number, 0);
+	if (arch == NATIVE_ARCH)
+		note_arguments(regs, known.slot, number, 1);
+	return 0;
+}
+#endif
+
+/* The application's first execve begins a container whose tasks have no filter; the runtime's own calls come before it. */
+static __always_inline bool begins(struct task_struct *task, __u64 mode)
+{
+	if (!(mode & MODE_OWN_MOUNTS))
+		return true;
+	struct nsproxy *mine = FIELD(task, nsproxy);
+	struct task_struct *parent = FIELD(task, real_parent);
+	struct nsproxy *theirs = FIELD(parent, nsproxy);
+	return FIELD(mine, mnt_ns) != FIELD(theirs, mnt_ns);
+}
+
+PROGRAM("sched_process_exec")
+int executed(__u64 *context)
+{
+	struct config *config = at_work();
+	if (!config)
+		return 0;
+	struct task_struct *task = current_task();
+	struct known known;
+	if (!find(config, cgroup_of(task), &known))
+		return 0;
+	struct slot *slot = slot_at(known.slot);
+	if (!slot || slot->exec_at)
+		return 0;
+	bool filtered = FIELD(task, seccomp.mode) == SECCOMP_MODE_FILTER;
+	if (!filtered && !(known.mode & MODE_FROM_EXEC && begins(task, known.mode)))
+		return 0;
+	slot->exec_at = bpf_ktime_get_ns();
+	slot->main_tgid = FIELD(task, tgid);
+	if (known.mode & MODE_FROM_EXEC && !(slot->flags & SLOT_STARTED)) {
+		slot->flags |= SLOT_STARTED;
+		/* The entry of this very call came before the start. */
+		if (!filtered)
+			note_call(known.slot, NATIVE_ARCH, NATIVE_EXECVE);
+	}
+	return 0;
+}
+
+PROGRAM("sched_process_exit")
+int exited(__u64 *context)
+{
+	struct config *config = at_work();
+	if (!config)
+		return 0;
+	struct task_struct *task = current_task();
+	struct known known;
+	if (!find(config, cgroup_of(task), &known))
+		return 0;
+#ifndef PORTCULLIS_RAW
+	if (FIELD(task, seccomp.mode) == SECCOMP_MODE_DEAD) {
+		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
+		note_denial(known.slot, arch_of(task), (__u32)CALL_NUMBER(regs), 1);
+	}
+#endif
+	struct slot *slot = slot_at(known.slot);
+	if (!slot || slot->exit_at || slot->main_tgid != (__u64)FIELD(task, tgid))
+		return 0;
+	struct signal_struct *process = FIELD(task, signal);
+	if (FIELD(process, live.counter))
+		return 0;
+	slot->exit_code = FIELD(process, flags) & SIGNAL_GROUP_EXIT ? FIELD(process, group_exit_code) : FIELD(task, exit_code);
+	slot->exit_at = bpf_ktime_get_ns();
+	return 0;
+}
+
+/* A signal's bit, for the slot of a watched task. */
+static __always_inline struct slot *signalled(struct task_struct *task, int signal)
+{
+	struct config *config = at_work();
+	struct known known;
+	if (!config || signal < 1 || signal > 64)
+		return 0;
+	if (!find(config, cgroup_of(task), &known) || !counts(&known, FIELD(task, seccomp.mode)))
+		return 0;
+	return slot_at(known.slot);
+}
+
+/* A signal without a handler that ends the process is delivered as SIGKILL, so what was sent is seen here. */
+PROGRAM("signal_generate")
+int generated(__u64 *context)
+{
+	int signal = context[0], result = context[4];
+	/* TRACE_SIGNAL_DELIVERED: include/trace/events/signal.h */
+	if (result)
+		return 0;
+	struct slot *slot = signalled((struct task_struct *)context[2], signal);
+	if (slot)
+		slot->signals |= 1ULL << ((signal - 1) & 63);
+	return 0;
+}
+
+PROGRAM("signal_deliver")
+int delivered(__u64 *context)
+{
+	int signal = context[0];
+	struct k_sigaction *action = (struct k_sigaction *)context[2];
+	/* SIG_DFL and SIG_IGN are 0 and 1. */
+	if ((unsigned long)FIELD(action, sa.sa_handler) <= 1)
+		return 0;
+	struct slot *slot = signalled(current_task(), signal);
+	if (slot)
+		slot->handled |= 1ULL << ((signal - 1) & 63);
+	return 0;
+}
+
+PROGRAM("cgroup_mkdir")
+int made(__u64 *context)
+{
+	struct config *config = at_work();
+	struct cgroup *cgroup = (struct cgroup *)context[0];
+	if (!config || !in_our_hierarchy(cgroup))
+		return 0;
+	struct known known;
+	classify(cgroup, config->generation, 1, &known);
+	return 0;
+}
+
+PROGRAM("cgroup_rmdir")
+int removed(__u64 *context)
+{
+	struct config *config = at_work();
+	struct cgroup *cgroup = (struct cgroup *)context[0];
+	if (!config || !in_our_hierarchy(cgroup))
+		return 0;
+	__u64 id = cgroup_id(cgroup);
+	struct known *known = bpf_map_lookup_elem(&cgroups, &id);
+	if (!known)
+		return 0;
+	struct slot *slot = slot_at(known->slot);
+	if (slot && slot->owner == id)
+		slot->removed_at = bpf_ktime_get_ns();
+	bpf_map_delete_elem(&cgroups, &id);
+	return 0;
+}

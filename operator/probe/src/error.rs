@@ -1,0 +1,84 @@
+//! What can go wrong.
+
+use std::{io, path::PathBuf};
+
+use crate::Target;
+
+/// What can go wrong with a probe.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No BPF file system.
+    #[error("{path} is no BPF file system ({reason}); mount one with: mount -t bpf bpf {path}")]
+    NoBpffs {
+        /// Where it should be.
+        path: PathBuf,
+        /// What is there.
+        reason: String,
+    },
+    /// No cgroup file system.
+    #[error("/sys/fs/cgroup has no cgroups: {reason}")]
+    NoCgroups {
+        /// What is there.
+        reason: String,
+    },
+    /// The node's name can't be part of a path.
+    #[error("{0:?} is no node name: lower-case letters, digits, '-' and '.' are")]
+    NodeName(String),
+    /// Another process has the node's pins.
+    #[error("another process is recording on node {node}: it holds {path}")]
+    Busy {
+        /// The node.
+        node: String,
+        /// The directory that is locked.
+        path: PathBuf,
+    },
+    /// More than the kernel's programs can search.
+    #[error("{0} containers at a time are too many or too few: 1 to 1024 are possible")]
+    Containers(u32),
+    /// A file of the BPF file system.
+    #[error("can't {what} {path}: {source}")]
+    Pin {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The kernel's types.
+    #[error(
+        "can't read the kernel's types at /sys/kernel/btf/vmlinux: {0}; a kernel with CONFIG_DEBUG_INFO_BTF is needed"
+    )]
+    Btf(#[source] aya::BtfError),
+    /// The programs' maps.
+    #[error("can't set up the probe's maps: {0}; CAP_BPF is needed, and Linux 5.15 or later")]
+    Load(#[source] Box<aya::EbpfError>),
+    /// A program.
+    #[error(
+        "the kernel refuses the probe's program for {tracepoint}: {source}; CAP_BPF and CAP_PERFMON are needed, and Linux 5.15 or later"
+    )]
+    Program {
+        /// Where it would run.
+        tracepoint: &'static str,
+        /// The kernel's answer.
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A map.
+    #[error("can't {what} the probe's map {map}: {source}")]
+    Map {
+        /// What was tried.
+        what: &'static str,
+        /// The map.
+        map: &'static str,
+        /// The kernel's answer.
+        source: Box<aya::maps::MapError>,
+    },
+    /// Denied calls on a kernel that can't show them.
+    #[error(
+        "the denied calls of {0} can't be seen: this kernel has raw tracepoints only, and those have no task storage"
+    )]
+    NoDenials(Target),
+    /// A container that still counts.
+    #[error("the container is still there and still watched, so it can't be forgotten")]
+    StillWatched,
+}

@@ -1,0 +1,196 @@
+//! The layouts of the maps in `bpf/maps.h`, as plain words: the kernel's programs write them on this very machine.
+
+use aya::maps::{Array, HashMap, MapData};
+
+/// Changes with every layout in `bpf/maps.h`; part of the pins' path.
+pub(crate) const SCHEMA: u32 = 1;
+
+pub(crate) const NATIVE_CALLS: usize = 512;
+pub(crate) const MAX_SLOTS: u32 = 1024;
+
+/// `MODE_*`
+pub(crate) mod mode {
+    pub(crate) const FROM_EXEC: u64 = 1;
+    pub(crate) const OWN_MOUNTS: u64 = 2;
+    pub(crate) const DENIALS: u64 = 4;
+}
+
+/// `SLOT_*`
+pub(crate) mod flag {
+    pub(crate) const READY: u64 = 1;
+    pub(crate) const HAS_ID: u64 = 2;
+    pub(crate) const HAS_POD: u64 = 4;
+    pub(crate) const WHOLE: u64 = 8;
+}
+
+/// The owner of a slot that was freed a moment ago: a program that still runs may write to it once more.
+pub(crate) const RESTING: u64 = u64::MAX;
+
+/// `struct slot`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) owner: u64,
+    pub(crate) seen_at: u64,
+    pub(crate) id: [u64; 4],
+    pub(crate) pod: [u64; 2],
+    pub(crate) flags: u64,
+    pub(crate) tag: u64,
+    pub(crate) mode: u64,
+    pub(crate) exec_at: u64,
+    pub(crate) main_tgid: u64,
+    pub(crate) exit_at: u64,
+    pub(crate) exit_code: u64,
+    pub(crate) removed_at: u64,
+    pub(crate) signals: u64,
+    pub(crate) handled: u64,
+    pub(crate) lost_calls: u64,
+    pub(crate) lost_values: u64,
+    pub(crate) lost_denials: u64,
+    pub(crate) last_new_at: u64,
+}
+
+pub(crate) type SlotWords = [u64; 22];
+
+impl From<SlotWords> for Slot {
+    fn from(words: SlotWords) -> Self {
+        let [owner, seen_at, id0, id1, id2, id3, pod0, pod1, flags, tag, mode, exec_at, main_tgid, rest @ ..] =
+            words;
+        let [
+            exit_at,
+            exit_code,
+            removed_at,
+            signals,
+            handled,
+            lost_calls,
+            lost_values,
+            lost_denials,
+            last_new_at,
+        ] = rest;
+        Self {
+            owner,
+            seen_at,
+            id: [id0, id1, id2, id3],
+            pod: [pod0, pod1],
+            flags,
+            tag,
+            mode,
+            exec_at,
+            main_tgid,
+            exit_at,
+            exit_code,
+            removed_at,
+            signals,
+            handled,
+            lost_calls,
+            lost_values,
+            lost_denials,
+            last_new_at,
+        }
+    }
+}
+
+impl Slot {
+    pub(crate) const fn has(&self, flag: u64) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+/// `struct config`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Config {
+    pub(crate) epoch: u32,
+    pub(crate) generation: u32,
+    pub(crate) unfiltered: u32,
+    pub(crate) pairing: u32,
+}
+
+impl From<[u32; 4]> for Config {
+    fn from([epoch, generation, unfiltered, pairing]: [u32; 4]) -> Self {
+        Self { epoch, generation, unfiltered, pairing }
+    }
+}
+
+impl From<Config> for [u32; 4] {
+    fn from(config: Config) -> Self {
+        [config.epoch, config.generation, config.unfiltered, config.pairing]
+    }
+}
+
+/// `struct calls`: count and first time of each native call, in turn.
+pub(crate) type CallWords = [u64; 2 * NATIVE_CALLS];
+/// `struct call`
+pub(crate) type CountWords = [u64; 2];
+/// `struct target`
+pub(crate) type TargetKey = [u64; 5];
+/// `struct foreign`: slot and architecture, then the number.
+pub(crate) type ForeignKey = [u32; 4];
+/// `struct denial`: slot, architecture, number, killed; the last two are 64 bits wide.
+pub(crate) type DenialKey = [u32; 6];
+/// `struct argument`: slot, then number, index and denied.
+pub(crate) type ArgumentKey = [u32; 2];
+/// `struct value`: an argument's two words, then the value's.
+pub(crate) type ValueKey = [u64; 2];
+
+/// The parts of a `struct argument`.
+pub(crate) fn argument([slot, rest]: ArgumentKey) -> (u32, u32, u8, bool) {
+    let [low, high, index, denied] = rest.to_ne_bytes();
+    (slot, u32::from(u16::from_ne_bytes([low, high])), index, denied != 0)
+}
+
+/// The two words of a `struct argument` within a `struct value`.
+pub(crate) fn argument_of([argument, _]: ValueKey) -> ArgumentKey {
+    let [a, b, c, d, e, f, g, h] = argument.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+/// Two halves of a 64-bit number, in the machine's order.
+pub(crate) fn wide(first: u32, second: u32) -> u64 {
+    let [a, b, c, d] = first.to_ne_bytes();
+    let [e, f, g, h] = second.to_ne_bytes();
+    u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Everything that the kernel keeps.
+#[derive(Debug)]
+pub(crate) struct Maps {
+    pub(crate) config: HeldArray<[u32; 4]>,
+    pub(crate) targets: HashMap<MapData, TargetKey, [u64; 2]>,
+    pub(crate) cgroups: HashMap<MapData, u64, [u32; 4]>,
+    pub(crate) slots: HeldArray<SlotWords>,
+    pub(crate) calls: HeldArray<CallWords>,
+    pub(crate) foreign: HashMap<MapData, ForeignKey, CountWords>,
+    pub(crate) denials: HashMap<MapData, DenialKey, CountWords>,
+    pub(crate) arg_values: HashMap<MapData, ValueKey, CountWords>,
+    pub(crate) arg_counts: HashMap<MapData, ArgumentKey, [u64; 2]>,
+    pub(crate) losses: HeldArray<u64>,
+}
+
+/// aya's array has no `Debug`.
+pub(crate) struct HeldArray<V: aya::Pod>(pub(crate) Array<MapData, V>);
+
+impl<V: aya::Pod> std::fmt::Debug for HeldArray<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "array of {}", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every word of a slot has a field of its own, in the order of `struct slot`.
+    #[test]
+    fn a_slots_words_are_its_fields() {
+        let slot = Slot::from(std::array::from_fn(|at| at as u64));
+        assert_eq!((slot.owner, slot.id, slot.pod, slot.flags), (0, [2, 3, 4, 5], [6, 7], 8));
+        assert_eq!((slot.exit_at, slot.removed_at, slot.lost_calls, slot.last_new_at), (13, 15, 18, 21));
+    }
+
+    #[test]
+    fn a_values_key_holds_its_argument() {
+        let slot = 7_u32;
+        let [a, b] = 41_u16.to_ne_bytes();
+        let key = [wide(slot, u32::from_ne_bytes([a, b, 2, 1])), 99];
+        assert_eq!(argument(argument_of(key)), (7, 41, 2, true));
+    }
+}

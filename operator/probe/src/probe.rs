@@ -1,0 +1,274 @@
+//! The probe: targets in, snapshots out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    Error, Settings, Start, Target, Watch,
+    layout::{Config, MAX_SLOTS, Maps, TargetKey, mode},
+    pins::Pins,
+    programs::{Programs, earlier_config, had_leave},
+    slots::{Resting, failed, target_key},
+    snapshot::{ContainerKey, Losses, Snapshot},
+};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// How long a freed slot rests: far longer than any program runs.
+const REST: Duration = Duration::from_secs(1);
+
+/// How the programs are attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attachment {
+    /// Nothing is watched, so nothing is attached and nothing costs anything.
+    None,
+    /// Typed tracepoints.
+    Typed,
+    /// Raw tracepoints, which cost more and see no denied calls.
+    Raw {
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// Counts the system calls of containers on one node.
+///
+/// What it counts outlives it: another one for the same node goes on where it ended, with its targets, and the programs stay attached
+/// meanwhile. [`uninstall`](crate::uninstall) ends that.
+#[derive(Debug)]
+pub struct Probe {
+    pins: Pins,
+    programs: Programs,
+    maps: Maps,
+    config: Config,
+    attached: bool,
+    leave_attached: bool,
+    resting: Resting,
+}
+
+impl Probe {
+    /// Opens the node's probe: the one that an earlier process left, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// When the BPF file system is missing, another process has the node's probe, a capability is missing, or the kernel refuses
+    /// the programs.
+    pub fn open(settings: &Settings) -> Result<Self> {
+        let containers = settings.capacity.containers;
+        if containers == 0 || containers > MAX_SLOTS {
+            return Err(Error::Containers(containers));
+        }
+        let pins = Pins::open(settings)?;
+        let earlier = earlier_config(&pins)?.unwrap_or_default();
+        let others = pins.epochs()?;
+        let epoch = others.iter().copied().chain([earlier.epoch]).max().unwrap_or(0) + 1;
+        let (programs, maps) = Programs::load(settings, &pins, epoch)?;
+        let resting = maps.resting()?.into_iter().map(|index| (index, Instant::now())).collect();
+        let mut probe = Self {
+            programs,
+            maps,
+            config: earlier,
+            attached: false,
+            leave_attached: had_leave(&pins, earlier.epoch),
+            resting: Resting(resting),
+            pins,
+        };
+        probe.take_over(epoch, !others.is_empty())?;
+        for other in others {
+            probe.pins.remove_links(other)?;
+        }
+        Ok(probe)
+    }
+
+    /// Makes this process's programs the ones at work. The earlier ones are still attached and fall silent by the same store that
+    /// wakes these, so no call is missed; a call during the store may count twice.
+    fn take_over(&mut self, epoch: u32, running: bool) -> Result<()> {
+        let wanted = self.wanted()?;
+        let paired = self.leave_attached && running;
+        self.leave_attached = false;
+        self.config.epoch = epoch;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if !running {
+            self.maps.forget_cgroups()?;
+        }
+        self.programs.attach(&self.pins)?;
+        self.attached = true;
+        if wanted.values().any(|[_, wanted]| wanted & mode::DENIALS != 0) && self.programs.raw.is_none() {
+            self.programs.attach_leave(&self.pins)?;
+            self.leave_attached = true;
+            self.config.pairing += u32::from(!paired);
+        }
+        self.write_config(&wanted)
+    }
+
+    /// Watches a target from now on, or changes how it is watched.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's map of targets is full, or a program can't be attached.
+    pub fn watch(&mut self, target: &Target, watch: Watch) -> Result<()> {
+        self.check(target, watch)?;
+        self.maps.targets.insert(target_key(target), words(watch), 0).map_err(failed("change", "targets"))?;
+        self.targets_changed()
+    }
+
+    /// Watches a target no longer. What was counted stays until it is [forgotten](Self::forget).
+    ///
+    /// # Errors
+    ///
+    /// When a map can't be changed.
+    pub fn unwatch(&mut self, target: &Target) -> Result<()> {
+        let key = target_key(target);
+        if self.wanted()?.contains_key(&key) {
+            self.maps.targets.remove(&key).map_err(failed("change", "targets"))?;
+        }
+        self.targets_changed()
+    }
+
+    /// Watches exactly these targets: what a process does first that took over an earlier one's probe.
+    ///
+    /// # Errors
+    ///
+    /// As [`watch`](Self::watch).
+    pub fn watch_only(&mut self, targets: &BTreeMap<Target, Watch>) -> Result<()> {
+        for (target, watch) in targets {
+            self.check(target, *watch)?;
+        }
+        for (target, watch) in targets {
+            self.maps
+                .targets
+                .insert(target_key(target), words(*watch), 0)
+                .map_err(failed("change", "targets"))?;
+        }
+        let keep: BTreeSet<_> = targets.keys().map(target_key).collect();
+        for key in self.wanted()?.into_keys().filter(|key| !keep.contains(key)) {
+            self.maps.targets.remove(&key).map_err(failed("change", "targets"))?;
+        }
+        self.targets_changed()
+    }
+
+    /// How many targets are watched.
+    ///
+    /// # Errors
+    ///
+    /// When the map of targets can't be read.
+    pub fn targets(&self) -> Result<usize> {
+        self.wanted().map(|wanted| wanted.len())
+    }
+
+    /// Everything counted until now.
+    ///
+    /// # Errors
+    ///
+    /// When a map can't be read.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        self.maps.snapshot()
+    }
+
+    /// What was lost so far, without reading everything.
+    ///
+    /// # Errors
+    ///
+    /// When a map can't be read.
+    pub fn losses(&self) -> Result<Losses> {
+        self.maps.losses()
+    }
+
+    /// Makes room: forgets a container whose cgroup is gone, or that is no longer watched. The room is there a second later, from
+    /// the next call of [`forget`](Self::forget) or [`sweep`](Self::sweep) on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillWatched`] for a container that still counts.
+    pub fn forget(&mut self, container: ContainerKey) -> Result<()> {
+        self.sweep()?;
+        let found = self.maps.taken()?.into_iter().find(|(_, slot)| slot.owner == container.owner());
+        let Some((index, slot)) = found else { return Ok(()) };
+        let tags: BTreeSet<_> = self.wanted()?.into_values().map(|[tag, _]| tag).collect();
+        if slot.removed_at == 0 && tags.contains(&slot.tag) {
+            return Err(Error::StillWatched);
+        }
+        self.maps.rest(index)?;
+        self.resting.0.push((index, Instant::now()));
+        Ok(())
+    }
+
+    /// Gives the room of forgotten containers back.
+    ///
+    /// # Errors
+    ///
+    /// When a map can't be changed.
+    pub fn sweep(&mut self) -> Result<()> {
+        let (rested, resting) = self.resting.0.drain(..).partition(|(_, since)| since.elapsed() >= REST);
+        self.resting.0 = resting;
+        let rested: Vec<(u32, Instant)> = rested;
+        rested.into_iter().try_for_each(|(index, _)| self.maps.clear(index))
+    }
+
+    /// How the programs are attached now.
+    #[must_use]
+    pub fn attachment(&self) -> Attachment {
+        match &self.programs.raw {
+            _ if !self.attached => Attachment::None,
+            Some(reason) => Attachment::Raw { reason: reason.clone() },
+            None => Attachment::Typed,
+        }
+    }
+
+    fn check(&self, target: &Target, watch: Watch) -> Result<()> {
+        if watch.denials && self.programs.raw.is_some() {
+            return Err(Error::NoDenials(target.clone()));
+        }
+        Ok(())
+    }
+
+    fn wanted(&self) -> Result<BTreeMap<TargetKey, [u64; 2]>> {
+        self.maps.targets.iter().collect::<std::result::Result<_, _>>().map_err(failed("read", "targets"))
+    }
+
+    /// Attaches what the targets need and detaches what they don't, then tells the kernel that they have changed.
+    fn targets_changed(&mut self) -> Result<()> {
+        let wanted = self.wanted()?;
+        let denials = wanted.values().any(|[_, wanted]| wanted & mode::DENIALS != 0);
+        if !wanted.is_empty() && !self.attached {
+            self.maps.forget_cgroups()?;
+            self.programs.attach(&self.pins)?;
+            self.attached = true;
+        }
+        if denials && !self.leave_attached {
+            self.config.pairing += 1;
+            self.programs.attach_leave(&self.pins)?;
+            self.leave_attached = true;
+        }
+        self.write_config(&wanted)?;
+        if self.attached && wanted.is_empty() {
+            self.programs.detach(&self.pins)?;
+            (self.attached, self.leave_attached) = (false, false);
+        } else if self.leave_attached && !denials {
+            self.programs.detach_leave(&self.pins)?;
+            self.leave_attached = false;
+        }
+        Ok(())
+    }
+
+    fn write_config(&mut self, wanted: &BTreeMap<TargetKey, [u64; 2]>) -> Result<()> {
+        let unfiltered = wanted.values().filter(|[_, wanted]| wanted & mode::FROM_EXEC != 0).count();
+        self.config.unfiltered = u32::try_from(unfiltered).unwrap_or(u32::MAX);
+        self.config.generation = self.config.generation.wrapping_add(1);
+        self.maps.config.0.set(0, <[u32; 4]>::from(self.config), 0).map_err(failed("change", "config"))
+    }
+}
+
+/// `struct wanted`
+fn words(watch: Watch) -> [u64; 2] {
+    let start = match watch.start {
+        Start::Filter => 0,
+        Start::Exec => mode::FROM_EXEC,
+        Start::ContainerExec => mode::FROM_EXEC | mode::OWN_MOUNTS,
+    };
+    [watch.tag, start | if watch.denials { mode::DENIALS } else { 0 }]
+}

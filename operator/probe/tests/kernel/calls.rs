@@ -1,0 +1,155 @@
+//! The calls that a container makes are the calls that are counted.
+
+use portcullis_probe::{Attachment, Start, Target, Tracing, Watch};
+
+use crate::machine::{FILTERED, Node, SUBJECT, counts, expect, of};
+
+#[test]
+fn exactly_what_runs_under_a_filter_is_counted() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    // getuid before the filter is nothing that a filter sees.
+    assert!(cgroup.run(&["call=102*3", "filter", "call=39*1000", "call=110", "exit=0"]).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let recorded = of(&snapshot, id);
+    assert_eq!(counts(&recorded.calls), expect([("getpid", 1000), ("getppid", 1), ("exit_group", 1)]));
+    assert!(recorded.denied.is_empty() && recorded.killed.is_empty());
+    assert_eq!(recorded.container.pod, Some(pod.uid));
+    assert_eq!(recorded.container.tag, 1);
+    assert!(recorded.container.lost.is_none());
+    assert_eq!(node.attachment(), Attachment::Typed);
+}
+
+#[test]
+fn children_threads_and_new_programs_belong_to_their_container() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    let exec = format!("exec={}", SUBJECT.display());
+    let steps = [
+        "filter",
+        "fork",
+        "call=39*10",
+        "thread",
+        "call=110*7",
+        "join",
+        "join",
+        "thread",
+        "call=110*5",
+        "join",
+        &exec,
+        "call=102",
+    ];
+    assert!(cgroup.run(&steps).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let truth = expect([
+        ("fork", 1),
+        ("wait4", 1),
+        ("getpid", 10),
+        ("clone", 2),
+        ("exit", 2),
+        ("getppid", 12),
+        ("execve", 1),
+        ("getuid", 1),
+        ("exit_group", 2),
+    ]);
+    assert_eq!(counts(&of(&snapshot, id).calls), truth);
+}
+
+#[test]
+fn threads_on_several_processors_lose_no_count() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    let mut subjects: Vec<_> = (0..4).map(|_| cgroup.start(&["filter", "call=110*50000"])).collect();
+    subjects.iter_mut().for_each(crate::machine::Subject::go_on);
+    for subject in subjects {
+        assert!(subject.end().success());
+    }
+    let snapshot = node.snapshot().expect("a snapshot");
+    assert_eq!(counts(&of(&snapshot, id).calls), expect([("getppid", 200_000), ("exit_group", 4)]));
+}
+
+#[test]
+fn calls_of_other_architectures_are_kept_apart() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    // i386: 20 is getpid, 39 is mkdir. x32 carries bit 30. 511 and 100000 are no calls.
+    let steps =
+        ["filter", "i386=20", "i386=20", "i386=39", "call=39", "call=0x40000027", "call=511", "call=100000"];
+    assert!(cgroup.run(&steps).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let truth = expect([
+        ("X86/getpid", 2),
+        ("X86/mkdir", 1),
+        ("getpid", 1),
+        ("X32/getpid", 1),
+        ("511", 1),
+        ("100000", 1),
+        ("exit_group", 1),
+    ]);
+    assert_eq!(counts(&of(&snapshot, id).calls), truth);
+}
+
+#[test]
+fn without_a_filter_counting_begins_with_the_applications_execve() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    let watch = Watch { start: Start::ContainerExec, ..FILTERED };
+    node.watch(&pod.target(), watch).expect("a pod can be watched");
+    let exec = format!("exec={}", SUBJECT.display());
+    // As runc does: a program of its own in the cgroup, a mount namespace, then the application. unshare is 272.
+    let steps = ["call=102", &exec, "call=110", "call=272:0x20000", &exec, "call=39*2"];
+    assert!(cgroup.run(&steps).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let recorded = of(&snapshot, id);
+    assert_eq!(counts(&recorded.calls), expect([("execve", 1), ("getpid", 2), ("exit_group", 1)]));
+    assert!(recorded.container.exec.is_some());
+}
+
+#[test]
+fn a_cgroup_of_ones_own_is_counted_from_its_first_execve() {
+    let mut node = Node::new();
+    let cgroup = node.root.child("command");
+    let inner = cgroup.child("inner");
+    let watch = Watch { start: Start::Exec, tag: 9, ..FILTERED };
+    node.watch(&Target::Cgroup(cgroup.path.parse().expect("a path")), watch)
+        .expect("a cgroup can be watched");
+    let exec = format!("exec={}", SUBJECT.display());
+    assert!(cgroup.run(&["call=102", &exec, "call=39"]).success());
+    assert!(inner.run(&["call=110"]).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let [recorded] = snapshot.containers.as_slice() else { panic!("{snapshot:#?}") };
+    // The inner process was started by the test, read its input there, and is part of the same whole.
+    let truth = expect([("execve", 1), ("getpid", 1), ("exit_group", 2), ("getppid", 1)]);
+    let mut counted = counts(&recorded.calls);
+    counted.remove("read");
+    assert_eq!(counted, truth);
+    assert_eq!((recorded.container.id, recorded.container.tag), (None, 9));
+}
+
+#[test]
+fn raw_tracepoints_count_the_same() {
+    let mut node = Node::with(|settings| settings.tracing = Tracing::Raw);
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    assert!(cgroup.run(&["filter", "call=39*5", "i386=20", "call=41:2:1:0"]).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let recorded = of(&snapshot, id);
+    assert_eq!(
+        counts(&recorded.calls),
+        expect([("getpid", 5), ("X86/getpid", 1), ("socket", 1), ("exit_group", 1)])
+    );
+    assert_eq!(recorded.arguments.len(), 3);
+    assert!(matches!(node.attachment(), Attachment::Raw { .. }));
+    let refused = node.watch(&pod.target(), crate::machine::DENIALS).expect_err("raw tracepoints can't pair");
+    assert!(refused.to_string().contains("raw tracepoints only"), "{refused}");
+}

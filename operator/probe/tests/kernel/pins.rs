@@ -1,0 +1,197 @@
+//! What stays when the process ends, and what goes.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use aya::programs::{links::PinnedLink, loaded_programs};
+use portcullis_probe::{Attachment, Error, Probe, uninstall};
+
+use crate::machine::{DENIALS, FILTERED, Node, counts, expect, of, until};
+
+#[test]
+fn a_restart_loses_nothing() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), DENIALS).expect("a pod can be watched");
+    let mut subject = cgroup.start(&[
+        "deny=102:0x50001",
+        "filter",
+        "call=39*10",
+        "wait",
+        "call=39*100",
+        "call=102",
+        "wait",
+        "call=39*1000",
+        "call=102",
+    ]);
+    subject.go_on();
+    until("the first calls are counted", || counts(&of_or_none(&node, id)).get("read") == Some(&1));
+    node.close();
+    subject.go_on();
+    // The second read is entered when the calls before it were made, with no process of ours alive.
+    until("the subject waits again", || waits_in_read(subject_pid(&cgroup.path)));
+    node.reopen();
+    assert_eq!(node.attachment(), Attachment::Typed);
+    subject.go_on();
+    assert!(subject.end().success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let recorded = of(&snapshot, id);
+    assert_eq!(counts(&recorded.calls), expect([("getpid", 1110), ("read", 2), ("exit_group", 1)]));
+    assert_eq!(counts(&recorded.denied), expect([("getuid", 2)]));
+}
+
+fn subject_pid(path: &str) -> u32 {
+    let own = portcullis_probe::Hierarchy::of_this_machine().expect("cgroups are mounted");
+    let mount = crate::machine::hierarchies()
+        .into_iter()
+        .find(|(hierarchy, _)| *hierarchy == own)
+        .expect("it is mounted")
+        .1;
+    let processes = fs::read_to_string(mount.join(path.trim_start_matches('/')).join("cgroup.procs"))
+        .expect("a cgroup's processes");
+    processes.trim().parse().expect("one process")
+}
+
+/// Whether a process sleeps in read(2), whose number is 0.
+fn waits_in_read(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|text| text.starts_with("0 "))
+}
+
+#[test]
+fn a_new_process_takes_over_in_the_middle_of_calls() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    let mut subject = cgroup.start(&["filter", "call=110*300000"]);
+    subject.go_on();
+    let mut restarts = 0;
+    while !counts(&of_or_none(&node, id)).contains_key("exit_group") {
+        node.close();
+        node.reopen();
+        restarts += 1;
+    }
+    assert!(subject.end().success());
+    let counted = counts(&of_or_none(&node, id))["getppid"];
+    // A call during the store that hands over may count twice, never not at all.
+    assert!((300_000..=300_000 + restarts).contains(&counted), "{counted} after {restarts} restarts");
+    assert!(restarts > 0);
+}
+
+fn of_or_none(
+    node: &Node,
+    id: portcullis_probe::ContainerId,
+) -> BTreeMap<portcullis_probe::Call, portcullis_probe::Count> {
+    let snapshot = node.snapshot().expect("a snapshot");
+    snapshot
+        .containers
+        .into_iter()
+        .find(|recorded| recorded.container.id == Some(id))
+        .map(|recorded| recorded.calls)
+        .unwrap_or_default()
+}
+
+#[test]
+fn nothing_is_attached_while_nothing_is_watched() {
+    let mut node = Node::new();
+    assert_eq!(node.attachment(), Attachment::None);
+    assert_eq!(links(&node), 0);
+    let pod = node.pod();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    assert_eq!(links(&node), 7);
+    node.watch(&pod.target(), DENIALS).expect("a watch can change");
+    assert_eq!(links(&node), 8);
+    node.watch(&pod.target(), FILTERED).expect("a watch can change");
+    assert_eq!(links(&node), 7);
+    node.unwatch(&pod.target()).expect("a watch can end");
+    assert_eq!((node.attachment(), links(&node), node.targets().expect("targets")), (Attachment::None, 0, 0));
+    let (_, cgroup) = pod.container();
+    assert!(cgroup.run(&["filter"]).success());
+    assert!(node.snapshot().expect("a snapshot").containers.is_empty());
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched again");
+    assert!(cgroup.run(&["filter"]).success());
+    assert_eq!(node.snapshot().expect("a snapshot").containers.len(), 1);
+}
+
+/// How many links a node has pinned.
+fn links(node: &Node) -> usize {
+    link_files(&node.directory()).len()
+}
+
+fn link_files(directory: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for schema in fs::read_dir(directory).expect("a node's directory").flatten() {
+        for entry in fs::read_dir(schema.path()).expect("a schema's directory").flatten() {
+            if entry.file_name().to_string_lossy().starts_with("links_") {
+                found.extend(fs::read_dir(entry.path()).expect("links").flatten().map(|link| link.path()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn targets_are_found_again_and_replaced_as_a_whole() {
+    let mut node = Node::new();
+    let (first, second) = (node.pod(), node.pod());
+    node.watch(&first.target(), FILTERED).expect("a pod can be watched");
+    node.close();
+    node.reopen();
+    assert_eq!(node.targets().expect("targets"), 1);
+    node.watch_only(&BTreeMap::from([(second.target(), FILTERED)])).expect("targets can be replaced");
+    let (_, cgroup) = first.container();
+    let (id, other) = second.container();
+    assert!(cgroup.run(&["filter"]).success());
+    assert!(other.run(&["filter"]).success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    assert_eq!(snapshot.containers.len(), 1);
+    assert_eq!(of(&snapshot, id).container.pod, Some(second.uid));
+}
+
+#[test]
+fn another_process_is_kept_out_and_another_schema_removed() {
+    let mut node = Node::new();
+    assert!(matches!(Probe::open(&node.settings), Err(Error::Busy { .. })));
+    assert!(matches!(uninstall(&node.settings.bpffs, &node.settings.node), Err(Error::Busy { .. })));
+    let leftover = node.directory().join("v0_1_1_1_1");
+    fs::create_dir(&leftover).expect("a leftover");
+    node.close();
+    node.reopen();
+    assert!(!leftover.exists());
+}
+
+#[test]
+fn uninstalling_detaches_and_unloads() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    node.watch(&pod.target(), DENIALS).expect("a pod can be watched");
+    let files = link_files(&node.directory());
+    let programs: Vec<u32> = files
+        .iter()
+        .map(|file| {
+            let link = PinnedLink::from_pin(file).expect("a link");
+            aya::programs::links::FdLink::from(link).info().expect("its info").program_id()
+        })
+        .collect();
+    assert_eq!(programs.len(), 8);
+    let loaded = || loaded_programs().flatten().filter(|program| programs.contains(&program.id())).count();
+    assert_eq!(loaded(), 8);
+    node.close();
+    assert_eq!(loaded(), 8, "they outlive the process");
+    assert!(uninstall(&node.settings.bpffs, &node.settings.node).expect("pins can be removed"));
+    until("the kernel has unloaded the programs", || loaded() == 0);
+    assert!(!node.directory().exists());
+    assert!(!uninstall(&node.settings.bpffs, &node.settings.node).expect("twice is no error"));
+}
+
+#[test]
+fn what_is_no_bpf_file_system_is_refused() {
+    let mut settings = Node::new().settings.clone();
+    let directory = tempfile::tempdir().expect("a directory");
+    settings.bpffs = directory.path().to_owned();
+    let error = Probe::open(&settings).expect_err("it is no BPF file system");
+    assert!(error.to_string().contains("mount -t bpf bpf"), "{error}");
+    settings.bpffs = "/sys/fs/bpf".into();
+    settings.node = "../escape".to_owned();
+    assert!(matches!(Probe::open(&settings), Err(Error::NodeName(_))));
+}
