@@ -121,7 +121,7 @@ struct pt_regs {
 
 /*
  * Two ways to the same fields. tp_btf programs follow pointers with plain loads, which the verifier makes safe. Raw tracepoints, for
- * kernels that refuse those, copy each field with a helper: it costs about twice as much (docs/recording.md).
+ * kernels that refuse those, copy each field with a helper: it costs about three times as much (docs/recording.md).
  */
 #ifdef PORTCULLIS_RAW
 #define PROGRAM(tracepoint) SEC("raw_tp/" tracepoint)

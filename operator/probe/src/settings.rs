@@ -37,7 +37,7 @@ pub enum Hierarchy {
 pub enum Tracing {
     /// By typed tracepoints, and by raw ones where the kernel refuses those.
     Best,
-    /// By raw tracepoints: about twice the cost, and no denied calls.
+    /// By raw tracepoints: about three times the cost, and no denied calls.
     Raw,
 }
 

@@ -240,9 +240,18 @@ impl Subject {
         self.input.write_all(b".").expect("the subject reads");
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn end(mut self) -> ExitStatus {
         self.child.wait().expect("the subject ends")
     }
+}
+
+/// Whether a process sleeps in read(2), whose number is 0. `/proc/<pid>/syscall` says `running` of one that does not sleep.
+pub(crate) fn waits_in_read(id: u32) -> bool {
+    fs::read_to_string(format!("/proc/{id}/syscall")).is_ok_and(|text| text.starts_with("0 "))
 }
 
 /// The subject's program.

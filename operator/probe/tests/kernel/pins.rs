@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use aya::programs::{links::PinnedLink, loaded_programs};
 use portcullis_probe::{Attachment, Error, Probe, uninstall};
 
-use crate::machine::{DENIALS, FILTERED, Node, counts, expect, of, until};
+use crate::machine::{DENIALS, FILTERED, Node, counts, expect, of, until, waits_in_read};
 
 #[test]
 fn a_restart_loses_nothing() {
@@ -29,7 +29,7 @@ fn a_restart_loses_nothing() {
     node.close();
     subject.go_on();
     // The second read is entered when the calls before it were made, with no process of ours alive.
-    until("the subject waits again", || waits_in_read(subject_pid(&cgroup.path)));
+    until("the subject waits again", || waits_in_read(subject.id()));
     node.reopen();
     assert_eq!(node.attachment(), Attachment::Typed);
     subject.go_on();
@@ -38,23 +38,6 @@ fn a_restart_loses_nothing() {
     let recorded = of(&snapshot, id);
     assert_eq!(counts(&recorded.calls), expect([("getpid", 1110), ("read", 2), ("exit_group", 1)]));
     assert_eq!(counts(&recorded.denied), expect([("getuid", 2)]));
-}
-
-fn subject_pid(path: &str) -> u32 {
-    let own = portcullis_probe::Hierarchy::of_this_machine().expect("cgroups are mounted");
-    let mount = crate::machine::hierarchies()
-        .into_iter()
-        .find(|(hierarchy, _)| *hierarchy == own)
-        .expect("it is mounted")
-        .1;
-    let processes = fs::read_to_string(mount.join(path.trim_start_matches('/')).join("cgroup.procs"))
-        .expect("a cgroup's processes");
-    processes.trim().parse().expect("one process")
-}
-
-/// Whether a process sleeps in read(2), whose number is 0.
-fn waits_in_read(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/syscall")).is_ok_and(|text| text.starts_with("0 "))
 }
 
 #[test]
