@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -146,6 +148,26 @@ fn processes(paths: &Paths, group: &str, mount_namespace: Option<&str>) -> Resul
     Ok(found)
 }
 
+/// The folder of another cluster that runs on this machine, if there is one. They share network addresses and ports, so that one can't
+/// be started or taken down beside the other.
+pub(crate) fn elsewhere(paths: &Paths) -> Result<Option<PathBuf>> {
+    let mark = [MARK.as_bytes(), b"="].concat();
+    for entry in process::list(Path::new("/proc"))? {
+        let folder = entry.path();
+        let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+        let running = std::fs::read(folder.join("stat")).is_ok_and(|stat| !is_zombie(&stat));
+        let other = environment
+            .split(|&byte| byte == 0)
+            .filter_map(|variable| variable.strip_prefix(&mark[..]))
+            .map(|dir| PathBuf::from(OsStr::from_bytes(dir)))
+            .find(|dir| dir != paths.dir());
+        if running && other.is_some() {
+            return Ok(other);
+        }
+    }
+    Ok(None)
+}
+
 fn is_zombie(stat: &[u8]) -> bool {
     let after_name = stat.iter().rposition(|&byte| byte == b')').and_then(|end| stat.get(end + 2));
     after_name == Some(&b'Z')
@@ -191,4 +213,29 @@ fn mounts_below(folder: &Path) -> Result<Vec<PathBuf>> {
 fn load(paths: &Paths) -> Result<Changes> {
     let file = paths.machine_changes();
     if file.exists() { paths::read_json(&file) } else { Ok(Changes::default()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Regression: a start in another checkout took the addresses of a cluster that ran.
+    #[test]
+    fn a_cluster_that_runs_elsewhere_is_seen() {
+        let mut other = Command::new("sleep").arg("60").env(MARK, "/elsewhere/.cluster").spawn().unwrap();
+        let seen = |dir: &str| elsewhere(&Paths::new(dir)).unwrap();
+        // The child has this process's environment until it executes.
+        let end = Instant::now() + PATIENCE;
+        while seen("/here").as_deref() != Some(Path::new("/elsewhere/.cluster")) && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        let (from_here, from_there) = (seen("/here"), seen("/elsewhere/.cluster"));
+        other.kill().unwrap();
+        other.wait().unwrap();
+        // The machine may run the cluster of this checkout too.
+        assert!(from_here.is_some());
+        assert_ne!(from_there, Some(PathBuf::from("/elsewhere/.cluster")));
+    }
 }

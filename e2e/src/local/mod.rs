@@ -22,7 +22,7 @@ use crate::{
     paths::{self, Paths},
     process::{self, Supervisor},
     progress::{self, step_async},
-    settings::Settings,
+    settings::{DIR_VARIABLE, Settings},
 };
 
 pub use status::{ProcessStatus, Status};
@@ -213,6 +213,13 @@ impl LocalCluster {
     }
 
     fn take_down(&self) -> Result<()> {
+        if let Some(other) = machine::elsewhere(&self.paths)? {
+            bail!(
+                "another cluster runs on this machine, in {0}: use that one ({DIR_VARIABLE}={0}), or take it down first \
+                 ({DIR_VARIABLE}={0} make clean-cluster)",
+                other.display()
+            );
+        }
         paths::remove(&self.paths.record())?;
         let group = cgroup::parent(&self.paths);
         machine::kill_all(&self.paths, &group)?;
