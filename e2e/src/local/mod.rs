@@ -213,7 +213,7 @@ impl LocalCluster {
     }
 
     fn take_down(&self) -> Result<()> {
-        if let Some(other) = machine::elsewhere(&self.paths)? {
+        if let Some(other) = machine::elsewhere(&self.paths)?.first() {
             bail!(
                 "another cluster runs on this machine, in {0}: use that one ({DIR_VARIABLE}={0}), or take it down first \
                  ({DIR_VARIABLE}={0} make clean-cluster)",

@@ -13,7 +13,7 @@ use crate::tool::{deployment, fixture, run, shell};
 /// The examples of a command that need a cluster.
 fn examples(namespace: &TestNamespace, command: &str) -> Result<Vec<String>> {
     let help = std::process::Command::new(portcullis_e2e::cli::kubectl_seccomp()?)
-        .args([command, "--help"])
+        .args(command.split(' ').chain(["--help"]))
         .output()?;
     let help = String::from_utf8(help.stdout)?;
     ensure!(help.contains("Examples:\n"), "{command} shows no example in {}", namespace.name());
@@ -29,7 +29,7 @@ async fn the_examples_of_help_texts_work_as_they_stand_there() -> Result<()> {
     let Some(operator) = local_operator().await? else { return Ok(()) };
     with_namespace(operator.cluster(), "cli-examples", async |namespace| {
         let folder = tempfile::tempdir()?;
-        for name in ["web.json", "api.json"] {
+        for name in ["web.json", "api.json", "app.strace"] {
             std::fs::copy(fixture(name), folder.path().join(name))?;
         }
         // What the examples speak of: a profile with a revision before the current one, and a workload.
@@ -40,9 +40,21 @@ async fn the_examples_of_help_texts_work_as_they_stand_there() -> Result<()> {
         }
         deployment(&namespace).await?;
         let mut ran = 0;
+        // Those that pipe into `kubectl apply` come last: kubectl then owns fields that `apply` would not take over.
         for command in [
-            "lint", "explain", "diff", "convert", "status", "who", "apply", "get", "history", "pin", "unpin",
+            "status",
+            "who",
+            "apply",
+            "get",
+            "history",
+            "pin",
+            "unpin",
             "use",
+            "lint",
+            "explain",
+            "diff",
+            "convert",
+            "import strace",
         ] {
             for line in examples(&namespace, command)? {
                 await_ready::<SeccompProfile>(&namespace.api(), "web").await?;
@@ -57,7 +69,7 @@ async fn the_examples_of_help_texts_work_as_they_stand_there() -> Result<()> {
                 ran += 1;
             }
         }
-        ensure!(ran >= 16, "only {ran} examples were found");
+        ensure!(ran >= 17, "only {ran} examples were found");
         Ok(())
     })
     .await
