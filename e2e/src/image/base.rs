@@ -48,15 +48,44 @@ http {
 const USERS: &str = "root:x:0:0:root:/:/bin/sh\nnonroot:x:65532:65532:nonroot:/:/bin/sh\n";
 const GROUPS: &str = "root:x:0:\nnogroup:x:65534:\nnonroot:x:65532:\n";
 
+/// The programs that the images are made of.
+struct Programs {
+    busybox: PathBuf,
+    nginx: PathBuf,
+    perl: PathBuf,
+}
+
+impl Programs {
+    fn find() -> Result<Self> {
+        Ok(Self {
+            busybox: find(&["/usr/bin/busybox", "/bin/busybox"])?,
+            nginx: find(&["/usr/sbin/nginx"])?,
+            // Essential on Debian, so that it is there, in Debian's images of nginx too.
+            perl: find(&["/usr/bin/perl"])?,
+        })
+    }
+
+    /// The archives of the images, named after what is in them.
+    fn archives(&self, paths: &Paths) -> Result<Vec<PathBuf>> {
+        let key = key(&[&self.busybox, &self.nginx, &self.perl])?;
+        let archive = |name: &str| paths.images().join(format!("{name}-{key}.tar"));
+        Ok(vec![archive("pause"), archive("busybox"), archive("nginx")])
+    }
+}
+
+/// The archives that a cluster which starts now has, made or not.
+///
+/// # Errors
+/// Where a program that they hold is not installed.
+pub(crate) fn archives(paths: &Paths) -> Result<Vec<PathBuf>> {
+    Programs::find()?.archives(paths)
+}
+
 /// Makes the archives that are missing or older than the programs in them, and gives the paths of all.
 pub(crate) fn ensure(paths: &Paths) -> Result<Vec<PathBuf>> {
-    let busybox = find(&["/usr/bin/busybox", "/bin/busybox"])?;
-    let nginx = find(&["/usr/sbin/nginx"])?;
-    // Essential on Debian, so that it is there, in Debian's images of nginx too.
-    let perl = find(&["/usr/bin/perl"])?;
-    let key = key(&[&busybox, &nginx, &perl])?;
-    let archive = |name: &str| paths.images().join(format!("{name}-{key}.tar"));
-    let archives = vec![archive("pause"), archive("busybox"), archive("nginx")];
+    let programs = Programs::find()?;
+    let archives = programs.archives(paths)?;
+    let Programs { busybox, nginx, perl } = programs;
     if archives.iter().any(|archive| !archive.exists()) {
         progress::step("pack the base images pause, busybox and nginx", || {
             pause(&busybox)?.write_archive(&archives[0])?;

@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use base::ensure as ensure_base_images;
 pub use base::{BUSYBOX, NGINX, PAUSE};
+pub(crate) use base::{archives as base_archives, ensure as ensure_base_images};
 pub use operator::{Architecture, MAX_BINARY_BYTES, OperatorImage};
 
 /// The numeric user of images that do not need to be root: `nonroot`'s usual number.

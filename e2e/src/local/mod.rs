@@ -49,6 +49,9 @@ struct Record {
     boot_id: String,
     /// What the programs were built from; another version of Kubernetes has another path.
     programs: PathBuf,
+    /// The archives of the base images, named after what is in them: nodes import them when they start.
+    #[serde(default)]
+    images: Vec<PathBuf>,
 }
 
 impl LocalCluster {
@@ -151,7 +154,8 @@ impl LocalCluster {
 
     /// Whether everything runs and answers. Nodes that are not Ready get some time.
     async fn is_well(&self) -> Result<bool> {
-        if self.record().ok() != Some(self.wanted_record()?) {
+        // Where a program of the images is not installed, the start installs it.
+        if self.wanted_record().ok().is_none_or(|wanted| self.record().ok() != Some(wanted)) {
             return Ok(false);
         }
         let status = self.status().await?;
@@ -172,7 +176,11 @@ impl LocalCluster {
     }
 
     fn wanted_record(&self) -> Result<Record> {
-        Ok(Record { boot_id: process::boot_id()?, programs: self.binaries.path("kubelet") })
+        Ok(Record {
+            boot_id: process::boot_id()?,
+            programs: self.binaries.path("kubelet"),
+            images: image::base_archives(&self.paths)?,
+        })
     }
 
     async fn start(&self, archives: &[PathBuf]) -> Result<()> {
