@@ -118,8 +118,7 @@ fn apply(shell: &Shell<'_>) -> Result<()> {
         "--timeout=60s",
         "clusterseccompprofile/runc-and-libc",
     ])?;
-    shell.show(&["kubectl", "get", "seccompprofiles,clusterseccompprofiles", "-n", NAMESPACE])?;
-    shell.show(&["kubectl", "get", "seccompnodes"])
+    shell.show(&["kubectl", "get", "seccompprofiles,clusterseccompprofiles", "-n", NAMESPACE])
 }
 
 async fn serve(shell: &Shell<'_>, client: Client) -> Result<()> {
@@ -293,7 +292,12 @@ impl Shell<'_> {
     }
 
     fn prompt(&self, line: &[&str]) -> Result<()> {
-        say(&format!("$ {}", line.join(" ")))
+        // As a shell takes it.
+        let quoted = |word: &&str| match word.contains([' ', '$', ';']) {
+            true => format!("'{word}'"),
+            false => (*word).to_owned(),
+        };
+        say(&format!("$ {}", line.iter().map(quoted).collect::<Vec<_>>().join(" ")))
     }
 
     /// Standard output and error together, and whether the command succeeded.

@@ -98,6 +98,7 @@ impl LocalCluster {
         if self.is_well().await? {
             return Ok(());
         }
+        self.refuse_beside_another()?;
         packages::ensure()?;
         Binaries::ensure(&self.settings)?;
         let archives = image::ensure_base_images(&self.paths)?;
@@ -220,7 +221,7 @@ impl LocalCluster {
         paths::write_json(&self.paths.record(), &self.wanted_record()?)
     }
 
-    fn take_down(&self) -> Result<()> {
+    fn refuse_beside_another(&self) -> Result<()> {
         if let Some(other) = machine::elsewhere(&self.paths)?.first() {
             bail!(
                 "another cluster runs on this machine, in {0}: use that one ({DIR_VARIABLE}={0}), or take it down first \
@@ -228,6 +229,11 @@ impl LocalCluster {
                 other.display()
             );
         }
+        Ok(())
+    }
+
+    fn take_down(&self) -> Result<()> {
+        self.refuse_beside_another()?;
         paths::remove(&self.paths.record())?;
         let group = cgroup::parent(&self.paths);
         machine::kill_all(&self.paths, &group)?;
