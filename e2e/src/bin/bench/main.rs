@@ -34,7 +34,9 @@ async fn measure() -> Result<()> {
     let _alone = operator.cluster().exclusive().await?;
     let bench = Bench::start(operator).await?;
     let mut report = Report::default();
-    let outcome = run(&bench, &mut report).await.and_then(|()| report.write());
+    let measured = run(&bench, &mut report).await;
+    // What was measured before a step failed is written down all the same.
+    let outcome = measured.and(report.write());
     bench.clean_up().await?;
     outcome
 }
