@@ -102,7 +102,6 @@ pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable>
 ///
 /// # Errors
 /// Where the file or any profile in it can't be read, or none is in it.
-#[allow(dead_code, reason = "for commands that are about no architecture")]
 pub(crate) fn profiles(path: &Path) -> Result<Vec<Loaded>> {
     profiles_for(path, &platform::usual_container(platform::host_arch()))
 }
@@ -127,7 +126,6 @@ pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loade
 ///
 /// # Errors
 /// Where the file or a profile in it can't be read, or there isn't exactly one.
-#[allow(dead_code, reason = "for commands that are about no architecture")]
 pub(crate) fn profile(path: &Path) -> Result<Loaded> {
     profile_for(path, &platform::usual_container(platform::host_arch()))
 }
