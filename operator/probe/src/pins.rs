@@ -18,7 +18,7 @@ const LINKS: &str = "links_";
 #[derive(Debug)]
 pub(crate) struct Pins {
     schema: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Pins {
@@ -94,13 +94,25 @@ fn node_directory(bpffs: &Path, node: &str) -> Result<PathBuf, Error> {
     Ok(bpffs.join("portcullis").join(node.replace('.', "_")))
 }
 
-fn lock(directory: &Path, node: &str) -> Result<File, Error> {
+/// The lock on a node's directory. Unlocked by hand: flock(2) holds for as long as any copy of the descriptor is open, and a
+/// child that another thread is just starting has one until its `execve`.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It fails only on a descriptor that is none, and closing it unlocks too.
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
+}
+
+fn lock(directory: &Path, node: &str) -> Result<Lock, Error> {
     let file = File::open(directory).map_err(pin("open", directory))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| match error {
         rustix::io::Errno::WOULDBLOCK => Error::Busy { node: node.to_owned(), path: directory.to_owned() },
         other => pin("lock", directory)(other.into()),
     })?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 fn entries(directory: &Path) -> Result<Vec<String>, Error> {
@@ -118,4 +130,20 @@ fn remove(directory: &Path) -> Result<(), Error> {
 pub(crate) fn pin(what: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
     let path = path.to_owned();
     move |source| Error::Pin { what, path: path.clone(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_ends_with_its_holder_though_a_child_has_a_copy() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let held = lock(directory.path(), "node").expect("nobody holds it");
+        let copy = held.0.try_clone().expect("a descriptor can be copied, as fork(2) does");
+        assert!(matches!(lock(directory.path(), "node"), Err(Error::Busy { .. })));
+        drop(held);
+        lock(directory.path(), "node").expect("nobody holds it any more");
+        drop(copy);
+    }
 }

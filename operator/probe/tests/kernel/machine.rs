@@ -200,6 +200,8 @@ impl Cgroup {
             .stdin(Stdio::piped())
             .spawn()
             .expect("the subject starts");
+        // Before that, the execve(2) that starts it may still be under way, and would be the cgroup's.
+        until("the subject waits", || waits_in_read(child.id()));
         fs::write(self.directory.join("cgroup.procs"), child.id().to_string())
             .expect("a process can be moved");
         let input = child.stdin.take().expect("it has an input");
