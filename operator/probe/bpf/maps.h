@@ -15,6 +15,7 @@
 #define MODE_FROM_EXEC 1 /* tasks without a filter count as well, from the first execve on */
 #define MODE_OWN_MOUNTS 2 /* and only an execve in a mount namespace other than the parent's starts it */
 #define MODE_DENIALS 4 /* calls that the filter denies are wanted */
+#define MODE_NOW 8 /* with MODE_FROM_EXEC: the application runs already, so there is no execve to wait for */
 
 /* Bits of a slot's flags. */
 #define SLOT_READY 1 /* the identity is filled in */
@@ -22,6 +23,7 @@
 #define SLOT_HAS_POD 4
 #define SLOT_WHOLE 8 /* its cgroup was made under our eyes: nothing of its start is missing */
 #define SLOT_STARTED 16 /* MODE_FROM_EXEC: the application runs */
+#define SLOT_UNFILTERED 32 /* a task without a filter was counted */
 
 /* Written by user space. */
 struct config {

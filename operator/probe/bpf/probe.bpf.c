@@ -151,7 +151,11 @@ static __always_inline bool counts(const struct known *known, int filter)
 	if (!(known->mode & MODE_FROM_EXEC))
 		return false;
 	struct slot *slot = slot_at(known->slot);
-	return slot && slot->flags & SLOT_STARTED;
+	if (!slot || !(known->mode & MODE_NOW || slot->flags & SLOT_STARTED))
+		return false;
+	if (!(slot->flags & SLOT_UNFILTERED))
+		slot->flags |= SLOT_UNFILTERED;
+	return true;
 }
 
 PROGRAM("sys_enter")
@@ -261,7 +265,7 @@ int executed(__u64 *context)
 	if (known.mode & MODE_FROM_EXEC && !(slot->flags & SLOT_STARTED)) {
 		slot->flags |= SLOT_STARTED;
 		/* The entry of this very call came before the start. */
-		if (!filtered)
+		if (!filtered && !(known.mode & MODE_NOW))
 			note_call(known.slot, NATIVE_ARCH, NATIVE_EXECVE);
 	}
 	return 0;

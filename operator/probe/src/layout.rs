@@ -13,6 +13,7 @@ pub(crate) mod mode {
     pub(crate) const FROM_EXEC: u64 = 1;
     pub(crate) const OWN_MOUNTS: u64 = 2;
     pub(crate) const DENIALS: u64 = 4;
+    pub(crate) const NOW: u64 = 8;
 }
 
 /// `SLOT_*`
@@ -21,6 +22,7 @@ pub(crate) mod flag {
     pub(crate) const HAS_ID: u64 = 2;
     pub(crate) const HAS_POD: u64 = 4;
     pub(crate) const WHOLE: u64 = 8;
+    pub(crate) const UNFILTERED: u64 = 32;
 }
 
 /// The owner of a slot that was freed a moment ago: a program that still runs may write to it once more.

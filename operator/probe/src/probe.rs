@@ -269,6 +269,7 @@ fn words(watch: Watch) -> [u64; 2] {
         Start::Filter => 0,
         Start::Exec => mode::FROM_EXEC,
         Start::ContainerExec => mode::FROM_EXEC | mode::OWN_MOUNTS,
+        Start::Now => mode::FROM_EXEC | mode::NOW,
     };
     [watch.tag, start | if watch.denials { mode::DENIALS } else { 0 }]
 }

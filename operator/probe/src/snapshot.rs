@@ -54,8 +54,14 @@ pub struct Container {
     pub tag: u64,
     /// When the probe first saw it.
     pub seen: SystemTime,
-    /// Whether its cgroup was made while it was watched. If not, its start was missed.
+    /// Changes whenever the container's counters began at nothing again, and with nothing else: nanoseconds of the kernel's monotonic
+    /// clock.
+    pub instance: u64,
+    /// Whether its cgroup was made while it was watched. If not, its start was missed, and `exec` and `exit` may be those of another
+    /// program than its first.
     pub whole: bool,
+    /// Whether tasks without a filter were counted.
+    pub unfiltered: bool,
     /// When its application's first `execve` was seen.
     pub exec: Option<SystemTime>,
     /// How the process of that `execve` ended.
@@ -196,7 +202,9 @@ impl Container {
             pod: slot.has(flag::HAS_POD).then(|| PodUid::from_bytes(bytes(&slot.pod))),
             tag: slot.tag,
             seen: clock.at(slot.seen_at),
+            instance: slot.seen_at,
             whole: slot.has(flag::WHOLE),
+            unfiltered: slot.has(flag::UNFILTERED),
             exec: clock.happened(slot.exec_at),
             exit: clock.happened(slot.exit_at).map(|at| exit(at, slot.exit_code)),
             removed: clock.happened(slot.removed_at),

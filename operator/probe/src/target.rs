@@ -45,6 +45,8 @@ pub enum Start {
     /// Also those without a filter, from the first `execve` in a mount namespace other than the parent process's on. That is a
     /// container's application; the runtime's own programs share their parent's.
     ContainerExec,
+    /// All of them, from now on: for an application that runs already, whose `execve` will not be seen.
+    Now,
 }
 
 /// How to watch.

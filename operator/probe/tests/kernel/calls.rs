@@ -18,7 +18,7 @@ fn exactly_what_runs_under_a_filter_is_counted() {
     assert!(recorded.denied.is_empty() && recorded.killed.is_empty());
     assert_eq!(recorded.container.pod, Some(pod.uid));
     assert_eq!(recorded.container.tag, 1);
-    assert!(recorded.container.lost.is_none());
+    assert!(recorded.container.lost.is_none() && !recorded.container.unfiltered);
     assert_eq!(node.attachment(), Attachment::Typed);
 }
 
@@ -111,7 +111,26 @@ fn without_a_filter_counting_begins_with_the_applications_execve() {
     let snapshot = node.snapshot().expect("a snapshot");
     let recorded = of(&snapshot, id);
     assert_eq!(counts(&recorded.calls), expect([("execve", 1), ("getpid", 2), ("exit_group", 1)]));
-    assert!(recorded.container.exec.is_some());
+    assert!(recorded.container.exec.is_some() && recorded.container.unfiltered);
+}
+
+#[test]
+fn an_application_that_runs_already_is_counted_from_now_on() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    let mut running = cgroup.start(&["call=110"]);
+    node.watch(&pod.target(), Watch { start: Start::ContainerExec, ..FILTERED })
+        .expect("a pod can be watched");
+    let now = Watch { start: Start::Now, tag: 2, ..FILTERED };
+    node.watch(&Target::Container(id), now).expect("a container can be watched beside its pod");
+    running.go_on();
+    assert!(running.end().success());
+    let snapshot = node.snapshot().expect("a snapshot");
+    let recorded = of(&snapshot, id);
+    assert_eq!(counts(&recorded.calls), expect([("getppid", 1), ("exit_group", 1)]));
+    let container = &recorded.container;
+    assert_eq!((container.tag, container.whole, container.unfiltered), (2, false, true));
 }
 
 #[test]
