@@ -21,6 +21,7 @@ use portcullis_api::{
 use portcullis_runtime::{
     Process, ReadinessGate, Reporter,
     lease::{LeaseSettings, lead},
+    watch::{Change, Pace, Unpaced, Watching},
 };
 use tokio::{
     sync::{Notify, watch::Receiver},
@@ -38,7 +39,6 @@ use crate::{
     shared::Shared,
     sinks::{self, Synced},
     usage::usage,
-    watch::{Change, Pace, Unpaced, Watching},
     world::World,
 };
 
@@ -195,7 +195,7 @@ impl Watches {
     fn watching(&self) -> Watching {
         Watching {
             reporter: self.shared.reporter.clone(),
-            metrics: self.shared.metrics.clone(),
+            restarts: self.shared.metrics.watch_restarts.clone(),
             shutdown: self.process.shutdown.clone(),
         }
     }

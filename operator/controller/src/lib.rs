@@ -26,7 +26,6 @@ mod shared;
 mod sinks;
 mod status;
 mod usage;
-mod watch;
 mod world;
 
 pub use error::Error;

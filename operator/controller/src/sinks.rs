@@ -15,14 +15,13 @@ use kube::{
 };
 use portcullis_api::{InvalidOwner, Owner, ProfileResource, RevisionMeta, SeccompNode, SeccompRevision};
 use portcullis_profile::Digest;
-use portcullis_runtime::{Level, Report as Outcome};
+use portcullis_runtime::{Level, Report as Outcome, watch::Change};
 use tokio::sync::watch::Sender;
 
 use crate::{
     nodes::{AgentPod, NodeFacts, Placement, Report, notice},
     observe::{observe, owner_of},
     shared::Shared,
-    watch::Change,
 };
 
 /// Which watches have shown their first list.

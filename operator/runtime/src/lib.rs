@@ -1,4 +1,4 @@
-//! Start-up shared by the server roles: logs, metrics and health server, shutdown, supervised tasks, reports, leader lease.
+//! Start-up shared by the server roles: logs, metrics and health server, shutdown, supervised tasks, reports, watches, leader lease.
 //!
 //! A role's life: [`start`] makes a [`Process`]; the role registers its readiness gates and metrics, spawns what must not end with
 //! [`Process::supervise`], and runs inside [`Process::run`] until [`Process::shutdown`] is cancelled.
@@ -14,6 +14,7 @@ mod readiness;
 mod report;
 mod server;
 mod settings;
+pub mod watch;
 
 pub use explain::explain;
 pub use process::{BoxError, Failure, Process, StartError, TaskOutcome, start};

@@ -27,17 +27,14 @@ use std::{
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{Api, Client, Resource as _, api::ListParams, core::DeserializeGuard, runtime::watcher};
 use portcullis_api::{SeccompRecording, SeccompRecordingPart};
-use portcullis_runtime::{Level, Process, Report};
+use portcullis_runtime::{
+    Level, Process, Report,
+    watch::{Unpaced, Watching},
+};
 use tokio::time::{Instant, interval, sleep};
 
 use self::{picture::Picture, requests::Requests};
-use crate::{
-    error::Failure,
-    queue::Queue,
-    shared::Shared,
-    sinks::Synced,
-    watch::{Unpaced, Watching},
-};
+use crate::{error::Failure, queue::Queue, shared::Shared, sinks::Synced};
 
 const RECORDINGS: &str = "seccomprecordings";
 const PARTS: &str = "seccomprecordingparts";

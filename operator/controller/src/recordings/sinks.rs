@@ -4,10 +4,10 @@ use std::{collections::HashSet, sync::Arc};
 
 use kube::{Resource, ResourceExt, core::DeserializeGuard};
 use portcullis_api::{SeccompRecording, SeccompRecordingPart};
-use portcullis_runtime::{Level, Report};
+use portcullis_runtime::{Level, Report, watch::Change};
 
 use super::{Key, Recordings};
-use crate::{sinks::Synced, watch::Change};
+use crate::sinks::Synced;
 
 fn named<K: Resource>(object: &K) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())

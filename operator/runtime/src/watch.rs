@@ -11,12 +11,12 @@ use kube::{
     Api, Resource,
     runtime::{WatchStreamExt as _, watcher},
 };
-use portcullis_runtime::{Level, Report, Reporter};
+use prometheus::IntCounterVec;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{Level, Report, Reporter};
 
 /// How often a watch is begun anew by a list, give or take a fifth. After a restore of etcd a watch from a resource version
 /// that is in the future now returns nothing, and no error either.
@@ -24,7 +24,7 @@ const RELIST_EVERY: Duration = Duration::from_secs(600);
 
 /// What a watch shows.
 #[derive(Debug)]
-pub(crate) enum Change<K> {
+pub enum Change<K> {
     /// A list begins.
     ListBegins,
     /// An object of the list.
@@ -38,29 +38,33 @@ pub(crate) enum Change<K> {
 }
 
 /// Waits before the next object of a list is looked at; never before an event of a watch.
-pub(crate) trait Pace {
+pub trait Pace {
     /// Returns when it is time.
     fn ready(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// As fast as they come.
-pub(crate) struct Unpaced;
+#[derive(Clone, Copy, Debug)]
+pub struct Unpaced;
 
 impl Pace for Unpaced {
     async fn ready(&self) {}
 }
 
 /// What every watch needs.
-#[derive(Clone)]
-pub(crate) struct Watching {
-    pub(crate) reporter: Reporter,
-    pub(crate) metrics: Metrics,
-    pub(crate) shutdown: CancellationToken,
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// Where errors go.
+    pub reporter: Reporter,
+    /// Counts watches that were begun anew, by resource and cause (error, relist).
+    pub restarts: IntCounterVec,
+    /// Ends the watches.
+    pub shutdown: CancellationToken,
 }
 
 impl Watching {
     /// Follows objects until shutdown. Errors are reported and the watch is begun again, with back-off.
-    pub(crate) async fn follow<K>(
+    pub async fn follow<K>(
         &self,
         resource: &'static str,
         api: Api<K>,
@@ -71,7 +75,7 @@ impl Watching {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         for cause in ["error", "relist"] {
-            self.metrics.watch_restarts.with_label_values(&[resource, cause]);
+            self.restarts.with_label_values(&[resource, cause]);
         }
         loop {
             let relist = sleep_until(Instant::now() + jittered(RELIST_EVERY));
@@ -127,7 +131,7 @@ impl Watching {
     }
 
     fn restarted(&self, resource: &'static str, cause: &'static str) {
-        self.metrics.watch_restarts.with_label_values(&[resource, cause]).inc();
+        self.restarts.with_label_values(&[resource, cause]).inc();
     }
 }
 
@@ -144,12 +148,12 @@ mod tests {
     use http::{Request, Response};
     use k8s_openapi::api::core::v1::ConfigMap;
     use kube::{Client, client::Body};
-    use portcullis_runtime::Process;
     use serde_json::{Value, json};
     use tokio::sync::{Notify, watch};
     use tower_test::mock;
 
     use super::*;
+    use crate::Process;
 
     /// Holds everything up from the first list's end on.
     struct Stuck(watch::Receiver<bool>);
@@ -184,7 +188,11 @@ mod tests {
         let client = Client::new(service, "default");
         let watching = Watching {
             reporter: Reporter::new(&process, client.clone(), "pod").unwrap(),
-            metrics: Metrics::new(&process.registry).unwrap(),
+            restarts: IntCounterVec::new(
+                prometheus::Opts::new("restarts", "Restarts"),
+                &["resource", "cause"],
+            )
+            .unwrap(),
             shutdown: process.shutdown.clone(),
         };
         let (busy, is_busy) = watch::channel(false);
