@@ -4,6 +4,7 @@
 //! is not up yet. The binary `cluster` does the same by hand.
 
 mod binaries;
+mod bpffs;
 mod cgroup;
 pub mod cli;
 mod cluster;

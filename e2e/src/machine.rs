@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup, network,
+    bpffs, cgroup, network,
     paths::{self, Paths},
     process::{self, MARK},
 };
@@ -38,6 +38,9 @@ struct Changes {
     directories: Vec<PathBuf>,
     /// Kernel settings as they were before.
     settings: BTreeMap<String, String>,
+    /// Whether the BPF file system was mounted.
+    #[serde(default)]
+    bpffs: bool,
 }
 
 /// Notes the kernel's settings before anything changes them.
@@ -48,6 +51,13 @@ pub(crate) fn note_settings(paths: &Paths) -> Result<()> {
             changes.settings.entry(name.to_owned()).or_insert(value);
         }
     }
+    paths::write_json(&paths.machine_changes(), &changes)
+}
+
+/// Mounts the BPF file system where it is not.
+pub(crate) fn mount_bpffs(paths: &Paths) -> Result<()> {
+    let mut changes = load(paths)?;
+    changes.bpffs |= bpffs::ensure()?;
     paths::write_json(&paths.machine_changes(), &changes)
 }
 
@@ -64,6 +74,9 @@ pub(crate) fn create_mount_point(paths: &Paths, folder: &Path) -> Result<()> {
 /// Undoes every change that was noted. A folder that somebody else uses by now stays.
 pub(crate) fn restore(paths: &Paths) -> Result<()> {
     let changes = load(paths)?;
+    if changes.bpffs {
+        bpffs::unmount()?;
+    }
     for folder in changes.directories.iter().rev() {
         match std::fs::remove_dir(folder) {
             Err(error)

@@ -27,6 +27,8 @@ pub const SYSTEM_NAMESPACE: &str = "portcullis-system";
 pub const CONTROLLERS: &str = "app.kubernetes.io/component=controller";
 /// See [`CONTROLLERS`].
 pub const AGENTS: &str = "app.kubernetes.io/component=agent";
+/// See [`CONTROLLERS`].
+pub const RECORDERS: &str = "app.kubernetes.io/component=recorder";
 /// How long an installation, or a pod that is replaced, may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -44,16 +46,28 @@ impl Operator {
     pub async fn from_env() -> Result<Self> {
         static INSTALLED: OnceCell<()> = OnceCell::const_new();
         let cluster = Cluster::from_env().await?;
-        INSTALLED.get_or_try_init(|| Self::install(&cluster)).await?;
+        INSTALLED.get_or_try_init(|| Self::install(&cluster, &[])).await?;
         // A client belongs to the runtime that made it, and every test has its own.
         Ok(Self { cluster })
     }
 
+    /// The same with the recorder, which other tests are better without: it makes requests of its own.
+    ///
+    /// # Errors
+    /// As [`Operator::from_env`].
+    pub async fn with_recorder() -> Result<Self> {
+        static INSTALLED: OnceCell<()> = OnceCell::const_new();
+        let cluster = Cluster::from_env().await?;
+        INSTALLED.get_or_try_init(|| Self::install(&cluster, &["recorder.enabled=true"])).await?;
+        Ok(Self { cluster })
+    }
+
     /// Builds the image, brings it to the nodes, and installs or upgrades the chart until everything runs.
-    async fn install(cluster: &Cluster) -> Result<()> {
+    async fn install(cluster: &Cluster, values: &[&str]) -> Result<()> {
         let _lock: Option<Lock> = cluster.exclusive().await?;
         let image = cluster.operator_image()?;
-        let settings = Self::settings(cluster, &image)?;
+        let mut settings = Self::settings(cluster, &image)?;
+        settings.extend(values.iter().copied().map(str::to_owned));
         ensure_namespace(cluster).await?;
         progress::step("install Portcullis", || Self::helm_upgrade(cluster, &settings))?;
         let operator = Self { cluster: cluster.clone() };
@@ -74,8 +88,9 @@ impl Operator {
                 std::fs::read(&binary).with_context(|| format!("can't read {}", binary.display()))?;
             let build = format!("{:x?}", &Sha256::digest(content)[..6]).replace(", ", "");
             let build = build.trim_matches(['[', ']']);
-            settings.push(format!(r"controller.podAnnotations.portcullis\.dev/build=b{build}"));
-            settings.push(format!(r"agent.podAnnotations.portcullis\.dev/build=b{build}"));
+            for workload in ["controller", "agent", "recorder"] {
+                settings.push(format!(r"{workload}.podAnnotations.portcullis\.dev/build=b{build}"));
+            }
         }
         Ok(settings)
     }
@@ -141,9 +156,17 @@ impl Operator {
     /// # Errors
     /// Where there is none.
     pub async fn agent_on(&self, node: &str) -> Result<Pod> {
-        let agents = self.pods(AGENTS).await?;
+        self.pod_on(AGENTS, node).await
+    }
+
+    /// The pod with a label on a node.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn pod_on(&self, label: &str, node: &str) -> Result<Pod> {
+        let pods = self.pods(label).await?;
         let on_node = |pod: &Pod| pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node);
-        agents.into_iter().find(on_node).with_context(|| format!("no agent runs on {node}"))
+        pods.into_iter().find(on_node).with_context(|| format!("no pod with {label} runs on {node}"))
     }
 
     /// Deletes a pod of the operator and waits until one that is Ready has taken its place.

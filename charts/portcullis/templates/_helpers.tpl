@@ -24,6 +24,11 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 {{- end -}}
 
+{{/* The workloads, separated by spaces. */}}
+{{- define "portcullis.components" -}}
+controller agent{{ if .Values.recorder.enabled }} recorder{{ end }}
+{{- end -}}
+
 {{- define "portcullis.controller.user" -}}
 system:serviceaccount:{{ .Release.Namespace }}:portcullis-controller
 {{- end -}}
@@ -36,11 +41,16 @@ system:serviceaccount:{{ .Release.Namespace }}:portcullis-agent
 system:serviceaccount:{{ .Release.Namespace }}:portcullis-recorder
 {{- end -}}
 
-{{/* What both roles take from operator/runtime. */}}
-{{- define "portcullis.commonArgs" -}}
+{{/* What every role takes from operator/runtime. */}}
+{{- define "portcullis.processArgs" -}}
 - --log-format={{ .Values.log.format }}
 - --log-level={{ .Values.log.level }}
 - --listen={{ .Values.listenAddress }}:8080
+{{- end -}}
+
+{{/* The same, and what those take that deal with files. */}}
+{{- define "portcullis.commonArgs" -}}
+{{ include "portcullis.processArgs" . }}
 - --subdirectory={{ .Values.kubelet.subdirectory }}
 {{- end -}}
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     binaries::Binaries,
-    cgroup, control_plane, image,
+    bpffs, cgroup, control_plane, image,
     lock::{Lock, Usage},
     machine, network,
     node::{Node, NodeOptions},
@@ -187,6 +187,7 @@ impl LocalCluster {
     async fn start(&self, archives: &[PathBuf]) -> Result<()> {
         paths::remove(&self.paths.logs())?;
         machine::note_settings(&self.paths)?;
+        machine::mount_bpffs(&self.paths)?;
         network::create_address_bridge()?;
         network::add_address(network::CONTROL_PLANE)?;
         check_ports()?;
@@ -240,6 +241,7 @@ impl LocalCluster {
         machine::unmount(&self.paths)?;
         network::remove_all()?;
         cgroup::remove(&group)?;
+        Node::all(&self.paths)?.iter().try_for_each(|node| bpffs::forget(node.name()))?;
         machine::restore(&self.paths)?;
         paths::remove(&self.paths.run())
     }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     binaries::Binaries,
-    cgroup,
+    bpffs, cgroup,
     command::{command, output},
     kubeconfig, machine, network,
     paths::{self, Paths},
@@ -211,6 +211,7 @@ impl Node {
         machine::kill_node(&self.paths, &group, namespace.as_deref())?;
         network::remove_node(self.record.index)?;
         cgroup::remove(&group)?;
+        bpffs::forget(self.name())?;
         for name in self.processes() {
             supervisor.forget(&name)?;
         }

@@ -1,4 +1,4 @@
-//! The server binary: `portcullis controller | agent`.
+//! The server binary: `portcullis controller | agent | recorder`.
 
 use std::{future::Future, process::ExitCode};
 
@@ -24,6 +24,8 @@ enum Role {
     Controller(portcullis_controller::Settings),
     /// Write revisions as files on this node and guard them.
     Agent(portcullis_agent::Settings),
+    /// Record which system calls the pods of this node make.
+    Recorder(portcullis_recorder::Settings),
     /// Remove from this node what Portcullis wrote there, once it is uninstalled; then wait to be stopped.
     Purge(portcullis_agent::PurgeSettings),
 }
@@ -42,6 +44,11 @@ fn main() -> ExitCode {
         Role::Agent(settings) => run("agent", &process, &mut Builder::new_current_thread(), |process| {
             portcullis_agent::run(process, settings)
         }),
+        Role::Recorder(settings) => {
+            run("recorder", &process, &mut Builder::new_current_thread(), |process| {
+                portcullis_recorder::run(process, settings)
+            })
+        }
         Role::Purge(settings) => run("purge", &process, &mut Builder::new_current_thread(), |process| {
             portcullis_agent::purge(process, settings)
         }),

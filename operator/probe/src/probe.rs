@@ -219,6 +219,12 @@ impl Probe {
         }
     }
 
+    /// Whether calls that a filter denies can be seen on this kernel.
+    #[must_use]
+    pub fn sees_denials(&self) -> bool {
+        self.programs.raw.is_none()
+    }
+
     fn check(&self, target: &Target, watch: Watch) -> Result<()> {
         if watch.denials && self.programs.raw.is_some() {
             return Err(Error::NoDenials(target.clone()));

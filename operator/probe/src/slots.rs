@@ -146,6 +146,13 @@ impl Maps {
 #[derive(Debug, Default)]
 pub(crate) struct Resting(pub(crate) Vec<(u32, Instant)>);
 
+impl From<u64> for ContainerKey {
+    /// The number of the container's cgroup.
+    fn from(cgroup: u64) -> Self {
+        Self(cgroup)
+    }
+}
+
 impl ContainerKey {
     pub(crate) const fn owner(self) -> u64 {
         self.0

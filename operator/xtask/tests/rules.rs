@@ -18,8 +18,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-runtime", &[]),
     ("portcullis-controller", &["portcullis-api", "portcullis-profile", "portcullis-runtime"]),
     ("portcullis-agent", &["portcullis-api", "portcullis-profile", "portcullis-runtime"]),
+    (
+        "portcullis-recorder",
+        &["portcullis-api", "portcullis-probe", "portcullis-profile", "portcullis-runtime"],
+    ),
     ("portcullis-cli", &["portcullis-api", "portcullis-artifact", "portcullis-profile"]),
-    ("portcullis", &["portcullis-agent", "portcullis-controller", "portcullis-runtime"]),
+    (
+        "portcullis",
+        &["portcullis-agent", "portcullis-controller", "portcullis-recorder", "portcullis-runtime"],
+    ),
     ("xtask", &["portcullis-api", "portcullis-profile"]),
     ("portcullis-e2e", &["portcullis-api"]),
 ];

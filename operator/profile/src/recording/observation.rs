@@ -198,6 +198,25 @@ impl Observation {
         }
     }
 
+    /// What was seen since an earlier report of the same source: for somebody who looks on from then, `at` seconds since the epoch.
+    ///
+    /// When a value of an argument was seen again can't be said, so of a call that was made since all values count.
+    #[must_use]
+    pub fn since(&self, earlier: &Self, at: u64) -> Self {
+        let calls = grown(&self.calls, &earlier.calls, at);
+        let values = self.values.iter().filter(|(argument, _)| calls.contains_key(&argument.call));
+        let marks = self.marks.difference(&earlier.marks).filter(|mark| **mark != Mark::StartSeen);
+        Self {
+            containers: self.containers,
+            values: values.map(|(argument, values)| (*argument, values.clone())).collect(),
+            calls,
+            denied: grown(&self.denied, &earlier.denied, at),
+            marks: marks.copied().collect(),
+            handled: self.handled.without(earlier.handled),
+            losses: self.losses.combine(earlier.losses, u64::saturating_sub),
+        }
+    }
+
     /// Whether this says more than an earlier report, apart from how often: what is worth a write.
     #[must_use]
     pub fn is_news_after(&self, earlier: &Self) -> bool {
@@ -211,6 +230,16 @@ impl Observation {
             || self.handled != earlier.handled
             || self.losses.is_none() != earlier.losses.is_none()
     }
+}
+
+/// The calls that were made more often than before.
+fn grown(now: &BTreeMap<Call, Seen>, before: &BTreeMap<Call, Seen>, at: u64) -> BTreeMap<Call, Seen> {
+    let grown = now.iter().filter_map(|(call, seen)| {
+        let Some(known) = before.get(call) else { return Some((*call, *seen)) };
+        let count = seen.count.saturating_sub(known.count);
+        (count > 0).then_some((*call, Seen { count, first_at: seen.first_at.max(at) }))
+    });
+    grown.collect()
 }
 
 /// Unites two maps of calls: the earlier time counts, and the counters by their own rule.
@@ -266,6 +295,27 @@ mod tests {
         assert!(!reopened(&before, &after(5, "SIGUSR1")), "nothing was opened");
         assert!(!reopened(&before, &after(6, "SIGTERM")), "no signal that asks for it");
         assert!(!reopened(&after(6, "SIGHUP"), &after(7, "SIGHUP")), "the signal may be the earlier one");
+    }
+
+    #[test]
+    fn what_was_before_is_not_seen_by_who_came_later() {
+        let socket = Argument { call: call("socket"), index: 0 };
+        let read = Argument { call: call("ioctl"), index: 1 };
+        let mut before = seen(&[("read", 3), ("ioctl", 1)]);
+        before.marks = [Mark::StartSeen].into();
+        before.handled = Signals::of(&["SIGHUP"]);
+        before.values.insert(read, Values::These([1].into()));
+        let mut now = seen(&[("read", 5), ("ioctl", 1), ("socket", 2)]);
+        now.marks = [Mark::StartSeen, Mark::GracefulStop].into();
+        now.handled = Signals::of(&["SIGHUP", "SIGTERM"]);
+        now.values = [(read, Values::These([1].into())), (socket, Values::These([2].into()))].into();
+        let since = now.since(&before, 200);
+        assert_eq!(since.calls[&call("read")], Seen { count: 2, first_at: 200 });
+        assert_eq!(since.calls[&call("socket")], Seen { count: 2, first_at: 100 });
+        assert!(!since.calls.contains_key(&call("ioctl")) && !since.values.contains_key(&read));
+        assert_eq!(since.values[&socket], Values::These([2].into()));
+        assert_eq!(since.marks, [Mark::GracefulStop].into());
+        assert_eq!(since.handled, Signals::of(&["SIGTERM"]));
     }
 
     #[test]

@@ -1,0 +1,101 @@
+//! Records which system calls the pods of its node make.
+//!
+//! The kernel counts ([`portcullis_probe`]); [`follow`] learns of pods and recordings; the [`book`] knows what follows from the two; and
+//! [`record`] brings them together and writes, for each recording, this node's `SeccompRecordingPart`. Nothing is read but counters:
+//! no `/proc`, no runtime's socket, no other namespace of the host.
+//!
+//! # Why a restart loses nothing
+//! Counters and targets are pinned in the kernel, which goes on counting while no recorder runs. The one that starts next reads its parts
+//! back, and reports the same counters again, which changes nothing. A container that has ended is forgotten by the kernel only after
+//! its last counters are in the API.
+
+mod book;
+#[cfg(test)]
+mod book_tests;
+mod error;
+mod follow;
+mod metrics;
+mod observe;
+mod pods;
+mod record;
+mod requests;
+mod session;
+mod settings;
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use kube::{Api, Client, Config};
+use portcullis_probe::{Capacity, Probe};
+use portcullis_runtime::{Process, Reporter, watch::Watching};
+use tokio::{sync::mpsc, time::timeout};
+use tracing::info;
+
+use crate::{
+    book::Book,
+    metrics::Metrics,
+    record::{AtWork, Recorder},
+    requests::Requests,
+};
+pub use crate::{error::Error, settings::Settings};
+
+/// How long connecting to the API server may take.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long the question may take whether the recorder is being uninstalled.
+const ASK: Duration = Duration::from_secs(5);
+
+/// Records until shutdown.
+///
+/// The process is ready once it has listed pods and recordings. When it ends because its DaemonSet is gone, it takes its programs out of the
+/// kernel; otherwise they go on counting for the recorder that starts next.
+///
+/// # Errors
+/// Where the probe can't be opened or read, or nothing says how to reach an API server.
+pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
+    let first_sync = process.readiness.gate("first-sync");
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(CONNECT);
+    let client = Client::try_from(config).map_err(Error::Client)?;
+    let Settings { node_name, pod_name, namespace, daemon_set, bpffs, containers } = settings;
+    let metrics = Metrics::register(&process.registry)?;
+    let reporter = Reporter::new(&process, client.clone(), pod_name)?;
+    let mut probe = portcullis_probe::Settings::of_node(&node_name)?;
+    probe.bpffs.clone_from(&bpffs);
+    probe.capacity = Capacity { containers, ..probe.capacity };
+    let probe = Probe::open(&probe)?;
+    let (send, news) = mpsc::unbounded_channel();
+    let watching = Watching {
+        reporter: reporter.clone(),
+        restarts: metrics.watch_restarts.clone(),
+        shutdown: process.shutdown.clone(),
+    };
+    follow::follow(&process, &watching, &client, &node_name, &send);
+    drop(send);
+    let recorder = Recorder {
+        book: Book::new(node_name.clone(), probe.sees_denials()),
+        probe,
+        news,
+        requests: Requests::new(client.clone(), node_name.clone()),
+        reporter,
+        metrics,
+        capacity: usize::try_from(containers).unwrap_or(usize::MAX),
+        first_sync,
+    };
+    let probe = AtWork::new(recorder).run(process.shutdown.clone()).await?;
+    drop(probe);
+    if is_uninstalled(client, &namespace, &daemon_set).await {
+        portcullis_probe::uninstall(&bpffs, &node_name)?;
+        info!("the DaemonSet {daemon_set} is gone: the programs are detached and the counters removed");
+    }
+    Ok(())
+}
+
+/// Whether the DaemonSet is gone, or going, or its rights are: they go together. An API server that does not answer says nothing.
+async fn is_uninstalled(client: Client, namespace: &str, name: &str) -> bool {
+    let sets: Api<DaemonSet> = Api::namespaced(client, namespace);
+    match timeout(ASK, sets.get(name)).await {
+        Ok(Ok(set)) => set.metadata.deletion_timestamp.is_some(),
+        Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403 | 404),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}

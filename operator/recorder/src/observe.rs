@@ -1,0 +1,78 @@
+//! Turns what the probe counted into an observation.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portcullis_probe::{self as probe, Recorded};
+use portcullis_profile::recording::{
+    Argument, Call, Exit, Losses, Mark, Observation, Seen, Signals, Values, recorded_argument,
+};
+
+/// What a container was seen to do until now. `told` is how the runtime says that it ended.
+pub(crate) fn observation(recorded: &Recorded, told: Option<Exit>) -> Observation {
+    let container = &recorded.container;
+    let lost = container.lost;
+    let mut observation = Observation {
+        containers: 1,
+        handled: signals(&container.handled),
+        losses: Losses { calls: lost.calls, values: lost.values, denials: lost.denials },
+        ..Observation::default()
+    };
+    for (call, count) in &recorded.calls {
+        match known(*call) {
+            Some(call) => observation.call(call, seen(count)),
+            // No profile can list an architecture that has no name.
+            None => observation.losses.calls = observation.losses.calls.saturating_add(count.count),
+        }
+    }
+    for (call, count) in recorded.denied.iter().chain(&recorded.killed) {
+        match known(*call) {
+            Some(call) => drop(observation.denied.insert(call, seen(count))),
+            None => observation.losses.denials = observation.losses.denials.saturating_add(count.count),
+        }
+    }
+    for (argument, values) in &recorded.arguments {
+        let Some(call) = known(argument.call) else { continue };
+        let wanted =
+            call.name().and_then(recorded_argument).is_some_and(|known| known.index == argument.index);
+        if wanted {
+            let values = if values.too_many {
+                Values::TooMany
+            } else {
+                Values::These(values.values.keys().copied().collect())
+            };
+            observation.values.insert(Argument { call, index: argument.index }, values);
+        }
+    }
+    observation.marks.insert(if container.whole { Mark::StartSeen } else { Mark::StartMissed });
+    if container.unfiltered {
+        observation.marks.insert(Mark::Unfiltered);
+    }
+    // Of a container whose start was missed, the kernel can't tell which process is its first.
+    let exit = container.exit.filter(|_| container.whole).map(how).or(told);
+    if let Some(exit) = exit {
+        observation.ended(exit);
+    }
+    observation
+}
+
+fn how(exit: probe::Exit) -> Exit {
+    exit.signal.map_or(Exit::Status(exit.code), Exit::Signal)
+}
+
+fn known(call: probe::Call) -> Option<Call> {
+    Some(Call { arch: call.arch?, number: call.number })
+}
+
+fn seen(count: &probe::Count) -> Seen {
+    Seen { count: count.count, first_at: seconds(count.first) }
+}
+
+fn signals(numbers: &[u8]) -> Signals {
+    let bit = |number: &u8| 1_u64.checked_shl(u32::from(number.saturating_sub(1))).unwrap_or(0);
+    Signals::from_bits(numbers.iter().map(bit).fold(0, |bits, bit| bits | bit))
+}
+
+/// Seconds since the epoch.
+pub(crate) fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,217 @@
+//! Pods of this node, as far as recording needs them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{self as core, ContainerStatus, SeccompProfile, SecurityContext};
+use portcullis_api::RUN_LABEL;
+use portcullis_probe::{ContainerId, PodUid};
+use portcullis_profile::recording::Exit;
+
+/// The kubelet names the cgroup of a static pod by this hash and not by the UID of its mirror in the API
+/// (`ConfigMirrorAnnotationKey` in pkg/kubelet/types/constants.go).
+const MIRROR: &str = "kubernetes.io/config.mirror";
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pod {
+    /// By which its cgroup is named.
+    pub(crate) uid: PodUid,
+    pub(crate) namespace: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// What its status has told of its containers so far, init and ephemeral ones and earlier lives among them.
+    pub(crate) containers: BTreeMap<ContainerId, Identity>,
+    /// Whether every container surely has a filter. Where nothing is said, the kubelet's default decides, which the API does not show.
+    pub(crate) filtered: bool,
+    /// Whether it has ended and nothing in it will start again.
+    pub(crate) over: bool,
+}
+
+/// Which container of its pod one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    /// The digest of its image; empty where the runtime told none.
+    pub(crate) image: String,
+    pub(crate) running: bool,
+    /// How it ended, as the runtime says: a shell's status, so 137 for SIGKILL.
+    pub(crate) exit: Option<Exit>,
+}
+
+impl Pod {
+    /// Reads a pod. None where it has no UID that a cgroup could be named by.
+    pub(crate) fn read(pod: &core::Pod) -> Option<Self> {
+        let metadata = &pod.metadata;
+        let mirrored = metadata.annotations.as_ref().and_then(|annotations| annotations.get(MIRROR));
+        let uid = mirrored.or(metadata.uid.as_ref())?.parse().ok()?;
+        let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        Some(Self {
+            uid,
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            containers: identities(pod),
+            filtered: is_filtered(pod),
+            over: matches!(phase, Some("Succeeded" | "Failed")),
+        })
+    }
+
+    /// The test run that it is part of; empty for none.
+    pub(crate) fn run(&self) -> &str {
+        self.labels.get(RUN_LABEL).map_or("", String::as_str)
+    }
+
+    /// Takes in what its status tells now. Earlier lives of containers that it no longer tells of stay known.
+    pub(crate) fn update(&mut self, newer: Self) {
+        let mut containers = std::mem::take(&mut self.containers);
+        containers.extend(newer.containers);
+        *self = Self { containers, ..newer };
+    }
+}
+
+fn identities(pod: &core::Pod) -> BTreeMap<ContainerId, Identity> {
+    let Some(status) = &pod.status else { return BTreeMap::new() };
+    let lists =
+        [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
+    lists.into_iter().flatten().flatten().flat_map(lives).collect()
+}
+
+/// A container's present life and the one before.
+fn lives(status: &ContainerStatus) -> Vec<(ContainerId, Identity)> {
+    let state = status.state.as_ref();
+    let identity = |running, exit| Identity {
+        name: status.name.clone(),
+        image: digest(&status.image_id),
+        running,
+        exit,
+    };
+    let exit = |code: i32| u8::try_from(code).ok().map(Exit::Status);
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    let present = status.container_id.as_deref().and_then(id).map(|id| {
+        let running = state.is_some_and(|state| state.running.is_some());
+        (id, identity(running, ended.and_then(|ended| exit(ended.exit_code))))
+    });
+    let earlier = status.last_state.as_ref().and_then(|state| state.terminated.as_ref()).and_then(|ended| {
+        Some((id(ended.container_id.as_deref()?)?, identity(false, exit(ended.exit_code))))
+    });
+    // Where both name the same container, the present state is the newer word.
+    earlier.into_iter().chain(present).collect()
+}
+
+/// `containerd://<id>`, `cri-o://<id>`.
+fn id(text: &str) -> Option<ContainerId> {
+    text.split_once("://")?.1.parse().ok()
+}
+
+/// `registry/name@sha256:...`, or `sha256:...` of an image that was loaded and not pulled.
+fn digest(image_id: &str) -> String {
+    let digest = image_id.rsplit_once('@').map_or(image_id, |(_, digest)| digest);
+    if digest.contains(':') && !digest.contains('/') { digest.to_owned() } else { String::new() }
+}
+
+fn is_filtered(pod: &core::Pod) -> bool {
+    let Some(spec) = &pod.spec else { return false };
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.seccomp_profile.as_ref());
+    let confined = |context: Option<&SecurityContext>| {
+        let of_container = context.and_then(|context| context.seccomp_profile.as_ref());
+        let privileged = context.and_then(|context| context.privileged).unwrap_or(false);
+        // A privileged container gets no filter, whatever is asked for (pkg/kubelet/kuberuntime/security_context.go).
+        !privileged && of_container.or(of_pod).is_some_and(has_filter)
+    };
+    let ephemeral = spec.ephemeral_containers.iter().flatten();
+    spec.containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+        .map(|container| container.security_context.as_ref())
+        .chain(ephemeral.map(|container| container.security_context.as_ref()))
+        .all(confined)
+}
+
+fn has_filter(profile: &SeccompProfile) -> bool {
+    matches!(profile.type_.as_str(), "RuntimeDefault" | "Localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ID: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const EARLIER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn read(pod: Value) -> Pod {
+        Pod::read(&serde_json::from_value(pod).expect("a pod")).expect("it has a UID")
+    }
+
+    fn pod(spec: &Value, status: &Value) -> Pod {
+        let metadata =
+            json!({"name": "web", "namespace": "shop", "uid": "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00"});
+        read(json!({"metadata": metadata, "spec": spec, "status": status}))
+    }
+
+    #[test]
+    fn every_life_of_a_container_is_known_by_its_id() {
+        let statuses = json!([{
+            "name": "web", "image": "nginx", "ready": true, "restartCount": 1,
+            "imageID": "docker.io/library/nginx@sha256:0123",
+            "containerID": format!("containerd://{ID}"), "state": {"running": {}},
+            "lastState": {"terminated": {"exitCode": 143, "containerID": format!("containerd://{EARLIER}")}},
+        }]);
+        let mut pod =
+            pod(&json!({"containers": []}), &json!({"phase": "Running", "containerStatuses": statuses}));
+        let web = &pod.containers[&ID.parse().unwrap()];
+        assert_eq!((web.name.as_str(), web.image.as_str(), web.running), ("web", "sha256:0123", true));
+        assert_eq!(pod.containers[&EARLIER.parse().unwrap()].exit, Some(Exit::Status(143)));
+        assert!(!pod.over);
+        let later = Pod { containers: BTreeMap::new(), over: true, ..pod.clone() };
+        pod.update(later);
+        assert!(
+            pod.over && pod.containers.len() == 2,
+            "a status that no longer tells of a life is no reason to forget it"
+        );
+    }
+
+    #[test]
+    fn a_static_pods_cgroup_has_the_name_of_its_file() {
+        let hash = "0123456789abcdef0123456789abcdef";
+        let pod = read(json!({
+            "metadata": {"uid": "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00", "annotations": {MIRROR: hash}},
+        }));
+        assert_eq!(pod.uid, hash.parse().unwrap());
+    }
+
+    #[test]
+    fn an_image_without_a_digest_is_said_to_have_none() {
+        assert_eq!(digest("registry.example.com:5000/nginx@sha256:ab"), "sha256:ab");
+        assert_eq!(digest("sha256:ab"), "sha256:ab");
+        assert_eq!(digest("registry.example.com:5000/nginx"), "");
+        assert_eq!(digest(""), "");
+    }
+
+    #[test]
+    fn only_a_filter_that_is_asked_for_is_sure() {
+        let default = json!({"seccompProfile": {"type": "RuntimeDefault"}});
+        let unconfined = json!({"seccompProfile": {"type": "Unconfined"}});
+        for (spec, filtered) in [
+            (json!({"containers": [{"name": "a"}]}), false),
+            (json!({"securityContext": default, "containers": [{"name": "a"}]}), true),
+            (json!({"containers": [{"name": "a", "securityContext": default}, {"name": "b"}]}), false),
+            (
+                json!({"securityContext": default, "containers": [{"name": "a", "securityContext": unconfined}]}),
+                false,
+            ),
+            (
+                json!({"securityContext": default, "containers": [{"name": "a", "securityContext": {"privileged": true}}]}),
+                false,
+            ),
+            (
+                json!({
+                    "securityContext": default, "containers": [{"name": "a"}],
+                    "ephemeralContainers": [{"name": "debug", "securityContext": unconfined}],
+                }),
+                false,
+            ),
+        ] {
+            assert_eq!(pod(&spec, &json!({})).filtered, filtered, "{spec}");
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! One recording, as this node sees it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::SystemTime,
+};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
+use kube::{
+    ResourceExt as _,
+    core::{Selector, SelectorExt as _},
+};
+use portcullis_api::{SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
+use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded};
+use portcullis_profile::recording::{Ledger, Losses, Mark, OTHERS, Observation, Source, Subject};
+
+use crate::{
+    observe::{observation, seconds},
+    pods::{Identity, Pod},
+    requests::Read,
+};
+
+/// A recording's namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+impl Key {
+    pub(crate) fn of(recording: &SeccompRecording) -> Self {
+        Self { namespace: recording.namespace().unwrap_or_default(), name: recording.name_any() }
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SeccompRecording {}/{}", self.namespace, self.name)
+    }
+}
+
+/// A recording under way.
+#[derive(Debug)]
+pub(crate) struct Session {
+    key: Key,
+    uid: String,
+    owner: OwnerReference,
+    /// Seconds since the epoch.
+    created: u64,
+    selector: Selector,
+    /// The containers that are recorded; all where none is named.
+    names: BTreeSet<String>,
+    /// None until the node's part was read.
+    ledger: Option<Ledger>,
+    tracks: BTreeMap<ContainerKey, Track>,
+    /// The node's losses when the recording began here.
+    losses_before: NodeLosses,
+    /// Grows whenever there is something worth a write.
+    version: u64,
+    written: u64,
+    /// It has ended: what is left is one last write.
+    ending: bool,
+}
+
+/// How a container is followed for a recording.
+#[derive(Debug)]
+struct Track {
+    source: Source,
+    run: String,
+    /// What was counted before it was recorded, or before its present run, and when that was noted.
+    before: Option<(Observation, u64)>,
+    /// Whether it was recorded only after something else had watched it already.
+    late: bool,
+    /// All that was counted when it was last looked at.
+    counted: Observation,
+    /// What was reported the time before the last.
+    earlier: Option<Observation>,
+    /// The version in which its end is told.
+    ended_in: Option<u64>,
+}
+
+/// A container of a pod, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sighting<'a> {
+    pub(crate) recorded: &'a Recorded,
+    pub(crate) pod: &'a Pod,
+    pub(crate) identity: &'a Identity,
+    /// Whether it will do nothing more.
+    pub(crate) ended: bool,
+    pub(crate) now: SystemTime,
+}
+
+impl Session {
+    /// One for a recording that goes on.
+    ///
+    /// # Errors
+    /// In words, where its selector can't be read or the object is not the API server's.
+    pub(crate) fn of(recording: &SeccompRecording) -> Result<Self, String> {
+        let selector = LabelSelector::from(&recording.spec.pod_selector);
+        let selector = Selector::try_from(selector).map_err(|error| format!("spec.podSelector: {error}"))?;
+        let owner = recording.owner_reference().ok_or("metadata.uid is missing")?;
+        let created = recording.metadata.creation_timestamp.as_ref();
+        Ok(Self {
+            key: Key::of(recording),
+            uid: owner.uid.clone(),
+            owner,
+            created: created.map_or(0, |time| seconds(time.0.into())),
+            selector,
+            names: recording.spec.containers.iter().cloned().collect(),
+            ledger: None,
+            tracks: BTreeMap::new(),
+            losses_before: NodeLosses::default(),
+            version: 0,
+            written: 0,
+            ending: false,
+        })
+    }
+
+    /// Takes over what a newer version of the same recording says. What was counted stays.
+    pub(crate) fn update(&mut self, newer: Self) {
+        self.selector = newer.selector;
+        self.names = newer.names;
+    }
+
+    pub(crate) fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// It has ended: one last write, and it is done.
+    pub(crate) fn end(&mut self) {
+        if !self.ending {
+            self.ending = true;
+            self.version += 1;
+        }
+    }
+
+    pub(crate) fn goes_on(&self) -> bool {
+        !self.ending
+    }
+
+    /// Whether the pod is one that is recorded.
+    pub(crate) fn wants(&self, pod: &Pod) -> bool {
+        pod.namespace == self.key.namespace && self.selector.matches(&pod.labels)
+    }
+
+    pub(crate) fn wants_container(&self, name: &str) -> bool {
+        self.names.is_empty() || self.names.contains(name)
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.ledger.is_some()
+    }
+
+    /// Goes on from what an earlier recorder of this node wrote.
+    pub(crate) fn load(&mut self, read: Read, losses: NodeLosses) {
+        let Read { mut ledger, invalid, platform } = read;
+        let reported = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
+        self.losses_before = NodeLosses {
+            no_room: losses.no_room.saturating_sub(reported.calls),
+            unpaired: losses.unpaired.saturating_sub(reported.denials),
+            ..losses
+        };
+        if let Some(platform) = platform {
+            ledger.on(platform);
+        }
+        if invalid.is_some() {
+            // What the part held is lost, and nobody knows how much that was.
+            let seen =
+                Observation { losses: Losses { calls: 1, ..Losses::default() }, ..Observation::default() };
+            let source = Source { container: String::new(), instance: "part".to_owned() };
+            ledger.report(source, nobody(), &seen);
+            self.version += 1;
+        }
+        self.ledger = Some(ledger);
+    }
+
+    /// Takes in what a container was seen to do.
+    pub(crate) fn report(&mut self, sighting: Sighting<'_>) {
+        let Sighting { recorded, pod, identity, ended, now } = sighting;
+        let Some(ledger) = &mut self.ledger else { return };
+        let told = identity.exit.filter(|_| !identity.running);
+        let counted = observation(recorded, told);
+        let key = recorded.container.key;
+        let track =
+            self.tracks.entry(key).or_insert_with(|| Track::begin(ledger, self.created, sighting, &counted));
+        if track.run != pod.run() {
+            track.cut(ledger, pod.run(), now);
+        }
+        let mut seen = track.seen(&counted);
+        let container = &recorded.container;
+        let until = container.removed.or(container.exit.map(|exit| exit.at)).unwrap_or(now);
+        seen.observed_at(seconds(until));
+        let last = ledger.reported(&track.source).cloned();
+        // A file may be opened a moment after the round in which its signal was seen.
+        last.iter().chain(&track.earlier).for_each(|earlier| seen.compare_with_earlier(earlier));
+        let subject = Subject {
+            image: identity.image.clone(),
+            container: identity.name.clone(),
+            run: track.run.clone(),
+        };
+        ledger.report(track.source.clone(), subject, &seen);
+        let news = last.as_ref().is_none_or(|last| seen.is_news_after(last));
+        track.counted = counted;
+        track.earlier = last;
+        let just_ended = ended && track.ended_in.is_none();
+        if news || just_ended {
+            self.version += 1;
+        }
+        if just_ended {
+            track.ended_in = Some(self.version);
+        }
+    }
+
+    /// Takes in that a container was there of which nothing can be told: neither its name nor its image.
+    pub(crate) fn report_unknown(&mut self, recorded: &Recorded) {
+        let Some(ledger) = &mut self.ledger else { return };
+        let calls = recorded.calls.values().fold(0_u64, |sum, count| sum.saturating_add(count.count));
+        let seen = Observation { losses: Losses { calls, ..Losses::default() }, ..Observation::default() };
+        let source = source(recorded, 0);
+        if ledger.reported(&source) != Some(&seen) {
+            ledger.report(source, nobody(), &seen);
+            self.version += 1;
+        }
+    }
+
+    /// Takes in what the node lost that can be told of no container.
+    pub(crate) fn report_losses(&mut self, losses: NodeLosses) {
+        let Some(ledger) = &mut self.ledger else { return };
+        let lost = Losses {
+            calls: losses.no_room.saturating_sub(self.losses_before.no_room),
+            values: 0,
+            denials: losses.unpaired.saturating_sub(self.losses_before.unpaired),
+        };
+        let known = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
+        if lost == known || lost.is_none() {
+            return;
+        }
+        ledger.report(of_the_node(), nobody(), &Observation { losses: lost, ..Observation::default() });
+        if known.is_none() {
+            self.version += 1;
+        }
+    }
+
+    /// Whether this recording no longer needs what the kernel has of a container that has ended.
+    pub(crate) fn is_done_with(&self, key: ContainerKey) -> bool {
+        let ended_in = self.tracks.get(&key).and_then(|track| track.ended_in);
+        self.is_loaded() && ended_in.is_some_and(|version| version <= self.written)
+    }
+
+    /// Settles the sources whose counters are gone. `there` are the containers that the kernel still has, by id and instance.
+    pub(crate) fn settle(&mut self, there: &BTreeSet<(String, u64)>, keys: &BTreeSet<ContainerKey>) {
+        let Some(ledger) = &mut self.ledger else { return };
+        self.tracks.retain(|key, _| keys.contains(key));
+        let gone = |source: &Source| {
+            let instance = source.instance.split_once('.').map_or("", |(instance, _)| instance);
+            let instance = u64::from_str_radix(instance, 16).ok();
+            !source.container.is_empty()
+                && instance.is_none_or(|instance| !there.contains(&(source.container.clone(), instance)))
+        };
+        let gone: Vec<_> =
+            ledger.open().map(|(source, ..)| source).filter(|source| gone(source)).cloned().collect();
+        for source in gone {
+            ledger.settle(&source);
+        }
+    }
+
+    /// Whether there is something to write.
+    pub(crate) fn has_news(&self) -> bool {
+        self.version > self.written
+    }
+
+    /// Whether there is nothing left to do for it.
+    pub(crate) fn is_over(&self) -> bool {
+        self.ending && self.is_loaded() && !self.has_news()
+    }
+
+    /// What to write now, and which version that is. None while the part was not read.
+    pub(crate) fn part(&self, node: &str) -> Option<(SeccompRecordingPart, u64)> {
+        let spec = SeccompRecordingPartSpec::of_node(&self.key.name, &self.uid, node, self.ledger.as_ref()?);
+        let mut part = SeccompRecordingPart::new(&spec.object_name(), spec);
+        part.metadata.namespace = Some(self.key.namespace.clone());
+        part.metadata.owner_references = Some(vec![self.owner.clone()]);
+        Some((part, self.version))
+    }
+
+    /// A version was written.
+    pub(crate) fn wrote(&mut self, version: u64) {
+        self.written = self.written.max(version);
+    }
+}
+
+impl Track {
+    /// Goes on where an earlier recorder ended, or begins.
+    fn begin(ledger: &Ledger, created: u64, sighting: Sighting<'_>, counted: &Observation) -> Self {
+        let Sighting { recorded, pod, now, .. } = sighting;
+        let container = &recorded.container;
+        let first = source(recorded, 0);
+        let same =
+            |open: &Source| open.container == first.container && cut_of(open, container.instance).is_some();
+        let open = ledger.open().filter(|(open, ..)| same(open));
+        let open = open.max_by_key(|(open, ..)| cut_of(open, container.instance));
+        let earlier_recording = seconds(container.seen) < created && !recorded.calls.is_empty();
+        let late = open.is_none() && earlier_recording;
+        Self {
+            source: open.map_or(first, |(source, ..)| source.clone()),
+            run: open.map_or(pod.run(), |(_, subject, _)| &subject.run).to_owned(),
+            before: late.then(|| (counted.clone(), seconds(now))),
+            late,
+            counted: counted.clone(),
+            earlier: None,
+            ended_in: None,
+        }
+    }
+
+    /// Begins another source, for another run of the same container. What was reported until now stays the earlier run's.
+    fn cut(&mut self, ledger: &mut Ledger, run: &str, now: SystemTime) {
+        ledger.settle(&self.source);
+        let next = self.source.instance.rsplit_once('.').and_then(|(instance, cut)| {
+            Some(format!("{instance}.{}", cut.parse::<u32>().ok()?.checked_add(1)?))
+        });
+        if let Some(instance) = next {
+            self.source.instance = instance;
+        }
+        run.clone_into(&mut self.run);
+        self.before = Some((self.counted.clone(), seconds(now)));
+        self.late = false;
+        self.earlier = None;
+    }
+
+    /// What of it counts for this source.
+    fn seen(&self, counted: &Observation) -> Observation {
+        let Some((before, at)) = &self.before else { return counted.clone() };
+        let mut seen = counted.since(before, *at);
+        if self.late {
+            seen.marks.insert(Mark::StartMissed);
+        }
+        seen
+    }
+}
+
+/// A container's source: the instance is the counters' own, and a number that grows with every run.
+fn source(recorded: &Recorded, cut: u32) -> Source {
+    let container = recorded.container.id.map(|id| id.to_string()).unwrap_or_default();
+    Source { container, instance: format!("{:x}.{cut}", recorded.container.instance) }
+}
+
+/// The number of a source's run, where it is of these counters.
+fn cut_of(source: &Source, instance: u64) -> Option<u32> {
+    let (counters, cut) = source.instance.split_once('.')?;
+    (u64::from_str_radix(counters, 16).ok()? == instance).then(|| cut.parse().ok())?
+}
+
+/// The subject of what can be told of no container.
+fn nobody() -> Subject {
+    Subject { container: OTHERS.to_owned(), ..Subject::default() }
+}
+
+/// The source of what can be told of no container.
+fn of_the_node() -> Source {
+    Source { container: String::new(), instance: "node".to_owned() }
+}
