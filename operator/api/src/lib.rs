@@ -27,11 +27,11 @@ pub use profile::{
     SeccompProfileSpec,
 };
 pub use recording::{
-    Archive, ContainerSummary, InvalidPart, LostCounts, Pending, PhaseName, PodSelector, PodSelectorOperator,
-    PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedProfile, RecordedSource,
-    RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput, RecordingPlatform, RecordingReason,
-    RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
-    SeccompRecordingSpec, parse_duration,
+    Archive, ContainerSummary, InvalidPart, LostCounts, PartContent, Pending, PhaseName, PodSelector,
+    PodSelectorOperator, PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedProfile,
+    RecordedSource, RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput, RecordingPlatform,
+    RecordingReason, RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart,
+    SeccompRecordingPartSpec, SeccompRecordingSpec, merge_parts, parse_duration,
 };
 pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec};
 pub use schema::crds;

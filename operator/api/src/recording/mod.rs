@@ -2,6 +2,7 @@
 
 mod archive;
 mod duration;
+mod merge;
 mod origin;
 mod part;
 mod result;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     archive::{Archive, Pending},
     duration::parse_duration,
+    merge::{PartContent, merge_parts},
     origin::RecordedFrom,
     part::{
         InvalidPart, LostCounts, RecordedEntry, RecordedSource, RecordingPlatform, SeccompRecordingPart,

@@ -125,21 +125,10 @@ impl Facts<'_> {
             let message = format!("{problem}; what it holds counts for nothing");
             return self.condition(kind, "False", &RecordingReason::InvalidPart, &message);
         }
-        let mut said: Vec<String> = verdict.gaps.iter().map(ToString::to_string).collect();
-        for (name, container) in &verdict.containers {
-            let unseen: Vec<&str> = container.not_seen.iter().map(|phase| phase.as_str()).collect();
-            if !unseen.is_empty() {
-                said.push(format!("{name}: not seen: {}", unseen.join(", ")));
-            }
-        }
+        let said = verdict.in_words().join(". ");
         match verdict.gaps.first() {
-            Some(gap) => {
-                self.condition(kind, "False", &RecordingReason::Missing(gap.clone()), &said.join(". "))
-            }
-            None => {
-                said.insert(0, "Every container was seen to start, to be steady and to stop".to_owned());
-                self.condition(kind, "True", &RecordingReason::AllSeen, &said.join(". "))
-            }
+            Some(gap) => self.condition(kind, "False", &RecordingReason::Missing(gap.clone()), &said),
+            None => self.condition(kind, "True", &RecordingReason::AllSeen, &said),
         }
     }
 

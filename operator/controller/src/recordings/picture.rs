@@ -8,7 +8,8 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::ResourceExt as _;
 use portcullis_api::{
-    Archive, RecordingStatus, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
+    Archive, PartContent, RecordingStatus, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
+    merge_parts,
 };
 use portcullis_profile::recording::Tally;
 use tokio::time::Instant;
@@ -74,14 +75,8 @@ struct Part {
     version: String,
     recording_uid: String,
     node: Option<String>,
-    content: Result<Content, String>,
+    content: Result<PartContent, String>,
     gone_since: Option<Instant>,
-}
-
-#[derive(Debug)]
-enum Content {
-    Node(Tally),
-    Archive(Archive),
 }
 
 impl Picture {
@@ -142,11 +137,7 @@ impl Picture {
         if self.recordings.get(&key).is_some_and(|entry| entry.deleted.contains(&uid)) {
             return Vec::new();
         }
-        let content = if spec.node.is_some() {
-            spec.ledger().map(|ledger| Content::Node(ledger.total()))
-        } else {
-            Archive::from_spec(&spec).map(Content::Archive)
-        };
+        let content = spec.content();
         let known = self.parts.entry(key.clone()).or_default();
         let part = Part {
             uid,
@@ -333,7 +324,7 @@ impl<'p> Parts<'p> {
     /// The controller's own part, and which version it is; none where there is none.
     fn archive(&self) -> (Archive, Option<String>) {
         let archive = self.parts.iter().find_map(|(_, part)| match &part.content {
-            Ok(Content::Archive(archive)) => Some((archive.clone(), Some(part.version.clone()))),
+            Ok(PartContent::Archive(archive)) => Some((archive.clone(), Some(part.version.clone()))),
             _ => None,
         });
         archive.unwrap_or_default()
@@ -363,7 +354,7 @@ impl<'p> Parts<'p> {
             .parts
             .iter()
             .filter_map(|(name, part)| match &part.content {
-                Ok(Content::Node(tally)) if gone(part) => Some((*name, &**part, tally)),
+                Ok(PartContent::Node(tally)) if gone(part) => Some((*name, &**part, tally)),
                 _ => None,
             })
             .collect();
@@ -380,19 +371,15 @@ impl<'p> Parts<'p> {
     }
 
     fn merge(&self) -> Merged {
-        let mut tally = self.archive().0.tally(|uid| self.is_there(uid));
-        let mut merged = Merged { tally: Tally::default(), nodes: 0, problems: Vec::new() };
+        let contents = self.parts.iter().map(|(_, part)| (part.uid.as_str(), &part.content));
+        let mut merged = Merged { tally: merge_parts(contents), nodes: 0, problems: Vec::new() };
         for (_, part) in &self.parts {
             match &part.content {
-                Ok(Content::Node(seen)) => {
-                    tally.add(seen);
-                    merged.nodes += u32::from(part.gone_since.is_none());
-                }
-                Ok(Content::Archive(_)) => {}
+                Ok(PartContent::Node(_)) => merged.nodes += u32::from(part.gone_since.is_none()),
+                Ok(PartContent::Archive(_)) => {}
                 Err(problem) => merged.problems.push(problem.clone()),
             }
         }
-        merged.tally = tally;
         merged
     }
 }

@@ -161,6 +161,22 @@ impl Verdict {
     pub fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
+
+    /// In sentences: what is missing, or that nothing is, and each container's phases that were not seen.
+    #[must_use]
+    pub fn in_words(&self) -> Vec<String> {
+        let mut said: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
+        if said.is_empty() {
+            said.push("Every container was seen to start, to be steady and to stop".to_owned());
+        }
+        for (name, container) in &self.containers {
+            let unseen: Vec<&str> = container.not_seen.iter().map(|phase| phase.as_str()).collect();
+            if !unseen.is_empty() {
+                said.push(format!("{name}: not seen: {}", unseen.join(", ")));
+            }
+        }
+        said
+    }
 }
 
 /// Judges a recording.
