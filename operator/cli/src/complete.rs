@@ -12,7 +12,7 @@ use k8s_openapi::api::{
     core::v1::Namespace,
 };
 use kube::{Api, Resource, api::ListParams, config::Kubeconfig, core::NamespaceResourceScope};
-use portcullis_api::{ClusterSeccompProfile, ProfileKind, SeccompProfile};
+use portcullis_api::{ClusterSeccompProfile, ProfileKind, SeccompProfile, SeccompRecording};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -43,8 +43,16 @@ fn connection() -> Connection {
 /// What a command line that is not whole says of the connection.
 fn connection_of(words: &[OsString]) -> Connection {
     let matches = Cli::command().ignore_errors(true).try_get_matches_from(words);
-    let matches = matches.ok().and_then(|mut matches| matches.remove_subcommand());
-    matches.and_then(|(_, matches)| Connection::from_arg_matches(&matches).ok()).unwrap_or_default()
+    let Ok(mut matches) = matches else { return Connection::default() };
+    // `record export` is two commands deep.
+    while let Some((_, below)) = matches.remove_subcommand() {
+        matches = below;
+    }
+    if matches.try_contains_id("namespace").is_err() {
+        // The words end before a command that has a connection.
+        return Connection::default();
+    }
+    Connection::from_arg_matches(&matches).unwrap_or_default()
 }
 
 /// What a cluster answers in time.
@@ -81,6 +89,13 @@ pub(crate) fn profiles() -> Vec<CompletionCandidate> {
         let clusters = names(&Api::<ClusterSeccompProfile>::all(cluster.client), &prefix).await;
         found.extend(clusters.unwrap_or_default());
         Ok(found)
+    })
+}
+
+/// The namespace's recordings.
+pub(crate) fn recordings() -> Vec<CompletionCandidate> {
+    ask(async |cluster| {
+        names(&Api::<SeccompRecording>::namespaced(cluster.client.clone(), &cluster.namespace), "").await
     })
 }
 
@@ -129,6 +144,8 @@ mod tests {
         assert_eq!(of("kubectl-seccomp get -n shop"), shop);
         assert_eq!(of("kubectl-seccomp use web --pinned --namespace=shop"), shop);
         assert_eq!(of("kubectl-seccomp pin web --context prod -n shop"), (shop.0, Some("prod".to_owned())));
+        assert_eq!(of("kubectl-seccomp record export -n shop").0.as_deref(), Some("shop"));
+        assert_eq!(of("kubectl-seccomp record"), (None, None));
         assert_eq!(of("kubectl-seccomp get"), (None, None));
         assert_eq!(of("kubectl-seccomp"), (None, None));
     }

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail, ensure};
 use portcullis_api::{
-    BaseReference, GROUP, MAX_NAMES, MAX_RULES, Mode, Owner, ProfileKind, SeccompArg, SeccompDocument,
-    SeccompRule, VERSION,
+    BaseReference, GROUP, MAX_NAMES, MAX_RULES, Mode, Owner, ProfileKind, RecordedFrom, SeccompArg,
+    SeccompDocument, SeccompRule, VERSION,
 };
 use portcullis_profile::Profile;
 use serde::Serialize;
@@ -22,6 +22,8 @@ pub(crate) struct Object {
     pub(crate) mode: Mode,
     /// `spec.bases`.
     pub(crate) bases: Vec<BaseReference>,
+    /// `spec.recordedFrom`.
+    pub(crate) recorded_from: Option<RecordedFrom>,
 }
 
 #[derive(Serialize)]
@@ -41,10 +43,13 @@ struct Metadata<'a> {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Spec<'a> {
     mode: Mode,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     bases: &'a [BaseReference],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recorded_from: Option<&'a RecordedFrom>,
     profile: Document,
 }
 
@@ -83,7 +88,7 @@ struct Rule {
 /// # Errors
 /// Where the API server would refuse the name, the namespace or the size.
 pub(crate) fn render(profile: &Profile, object: &Object) -> Result<String> {
-    let Object { kind, name, namespace, mode, bases } = object;
+    let Object { kind, name, namespace, mode, bases, recorded_from } = object;
     match (kind, namespace.as_deref()) {
         (ProfileKind::SeccompProfile, namespace) => {
             Owner::namespaced(namespace.unwrap_or("default"), name)?;
@@ -99,7 +104,12 @@ pub(crate) fn render(profile: &Profile, object: &Object) -> Result<String> {
         api_version: format!("{GROUP}/{VERSION}"),
         kind: kind.as_str(),
         metadata: Metadata { name, namespace: namespace.as_deref() },
-        spec: Spec { mode: *mode, bases, profile: document(&profile.canonical())? },
+        spec: Spec {
+            mode: *mode,
+            bases,
+            recorded_from: recorded_from.as_ref(),
+            profile: document(&profile.canonical())?,
+        },
     };
     Ok(serde_saphyr::to_string(&manifest)?)
 }

@@ -74,7 +74,7 @@ mod tests {
             merge_parts(parts.iter().map(|(uid, content)| (*uid, content))).total()
         };
         let archive = ("archive", content);
-        let whole = count(&[archive.clone()]);
+        let whole = count(std::slice::from_ref(&archive));
         assert_eq!((whole.containers, whole.calls.len()), (2, 2));
         let node = ("going", Ok(PartContent::Node(saw(2))));
         assert_eq!(count(&[node, archive.clone()]), whole);

@@ -7,6 +7,7 @@ pub(crate) mod output;
 pub(crate) mod pages;
 pub(crate) mod pod;
 pub(crate) mod profiles;
+pub(crate) mod recordings;
 pub(crate) mod revisions;
 pub(crate) mod usage;
 pub(crate) mod workload;

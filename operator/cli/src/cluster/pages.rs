@@ -7,7 +7,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-/// Objects in a page; kubectl's own number.
+/// Objects in a page where nothing else is asked for; kubectl's own number.
 const PAGE: u32 = 500;
 
 /// Reads every page of a list, and gives each object to a closure.
@@ -43,7 +43,8 @@ async fn pages<T>(
 where
     T: Clone,
 {
-    let mut params = params.limit(PAGE);
+    let limit = params.limit.unwrap_or(PAGE);
+    let mut params = params.limit(limit);
     loop {
         let next = match list(params.clone()).await {
             Ok(page) => {

@@ -265,6 +265,11 @@ pub(crate) async fn find(cluster: &Cluster, reference: &Reference) -> Result<Pro
         .ok_or_else(|| anyhow!("there is {searched}; `kubectl seccomp status -A` lists those that there are"))
 }
 
+/// Whether an object can have this name at all; what can't must not become a path.
+pub(crate) fn can_be_a_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['/', '?', '%', '#'])
+}
+
 async fn get<K>(
     cluster: &Cluster,
     namespace: Option<&str>,
@@ -274,7 +279,7 @@ async fn get<K>(
 where
     K: Resource<DynamicType = ()>,
 {
-    if name.is_empty() || name.contains(['/', '?', '%', '#']) {
+    if !can_be_a_name(name) {
         return Ok(None);
     }
     match api::<K>(cluster, namespace).get(name).await {

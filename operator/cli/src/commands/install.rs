@@ -67,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             namespace: None,
             mode: Mode::Enforce,
             bases: Vec::new(),
+            recorded_from: None,
         };
         let text = manifest::render(&profile, &object).with_context(|| entry.name.clone())?;
         write!(console.out(), "# {} {} from {}\n{text}", entry.name, version.version, pulled.reference)?;

@@ -17,6 +17,7 @@ mod man;
 mod pin;
 mod pull;
 mod push;
+mod record;
 mod runtime_base;
 mod search;
 mod simulate;
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     RuntimeBase(runtime_base::Arguments),
     /// Make a profile of what was seen: traces, audit records, a hook's output.
     Import(import::Arguments),
+    /// Record the system calls of a test suite, and make a profile of them.
+    Record(Box<record::Arguments>),
 }
 
 impl Command {
@@ -120,6 +123,7 @@ impl Command {
             Self::Simulate(arguments) => simulate::run(&arguments, console),
             Self::RuntimeBase(arguments) => runtime_base::run(&arguments, console),
             Self::Import(arguments) => import::run(&arguments, console),
+            Self::Record(arguments) => record::run(&arguments, console),
         }
     }
 }

@@ -29,4 +29,4 @@ pub use observation::{Argument, Call, Losses, MAX_VALUES, Observation, STEADY_SE
 pub use text::{
     Entry, InvalidText, MAX_CALLS_TEXT, MAX_DENIED_TEXT, MAX_VALUES_TEXT, decode_entry, encode_entry,
 };
-pub use verdict::{ContainerVerdict, Gap, Phase, Verdict, verdict};
+pub use verdict::{COMPLETE, ContainerVerdict, Gap, Phase, Verdict, verdict};

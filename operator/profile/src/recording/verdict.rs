@@ -146,6 +146,9 @@ impl fmt::Display for Gap {
     }
 }
 
+/// What is said of a recording that has no gap.
+pub const COMPLETE: &str = "Every container was seen to start, to be steady and to stop";
+
 /// What a recording has seen and what it has not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -167,15 +170,20 @@ impl Verdict {
     pub fn in_words(&self) -> Vec<String> {
         let mut said: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
         if said.is_empty() {
-            said.push("Every container was seen to start, to be steady and to stop".to_owned());
+            said.push(COMPLETE.to_owned());
         }
-        for (name, container) in &self.containers {
-            let unseen: Vec<&str> = container.not_seen.iter().map(|phase| phase.as_str()).collect();
-            if !unseen.is_empty() {
-                said.push(format!("{name}: not seen: {}", unseen.join(", ")));
-            }
-        }
+        said.extend(self.not_seen());
         said
+    }
+
+    /// Each container's phases that were not seen, in a sentence for each container that has any.
+    pub fn not_seen(&self) -> impl Iterator<Item = String> {
+        self.containers.iter().filter(|(_, container)| !container.not_seen.is_empty()).map(
+            |(name, container)| {
+                let unseen: Vec<&str> = container.not_seen.iter().map(|phase| phase.as_str()).collect();
+                format!("{name}: not seen: {}", unseen.join(", "))
+            },
+        )
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn manifest(arguments: &Arguments, loaded: &Loaded) -> Result<String>
         console::note(&format!("{}: not carried over: {}", loaded.name, source.besides.join(", ")));
     }
     let bases = bases(arguments, loaded)?;
-    let object = manifest::Object { kind, name, namespace, mode, bases };
+    let object = manifest::Object { kind, name, namespace, mode, bases, recorded_from: None };
     let text = manifest::render(&loaded.profile, &object).with_context(|| loaded.name.clone())?;
     Ok(format!("# From {}.\n{text}", origin(loaded)))
 }

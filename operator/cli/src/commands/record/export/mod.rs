@@ -1,0 +1,160 @@
+//! `record export`: the profile of a recording.
+
+mod known;
+
+use std::io::Write;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use clap_complete::ArgValueCandidates;
+use portcullis_api::{ProfileKind, RecordedProfile, SeccompProfile, SeccompProfileSpec, SeccompRecording};
+use portcullis_profile::Profile;
+
+use crate::{
+    cluster::{
+        self, Cluster, Connection, output,
+        recordings::{self, Recorded},
+    },
+    complete,
+    console::Console,
+    example::{self, Example},
+    manifest::{self, Object},
+    verdict::Verdict,
+};
+
+const EXAMPLES: &[Example] = &[
+    Example {
+        about: "A manifest to review and commit, in Audit mode",
+        command: "kubectl seccomp record export web > web.yaml",
+    },
+    Example {
+        about: "The OCI document, for a container that no cluster runs",
+        command: "kubectl seccomp record export web -o profile > web.json",
+    },
+];
+
+/// Which recording, and what is made of it.
+#[derive(Debug, Args)]
+#[command(after_help = example::help(EXAMPLES))]
+pub(super) struct Arguments {
+    /// The SeccompRecording.
+    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::recordings))]
+    recording: String,
+    /// What to print.
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    output: Form,
+    /// The profile's name; by default what the recording says, or its own.
+    #[arg(long, value_name = "PROFILE")]
+    name: Option<String>,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// The OCI document alone.
+    Profile,
+    /// A SeccompProfile in YAML, with comments that say what it is of.
+    Yaml,
+    /// A SeccompProfile in JSON.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    cluster::with(&arguments.connection, async |cluster| {
+        let recording = recordings::find(&cluster, &arguments.recording).await?;
+        let recorded = recordings::recorded(&cluster, &recording).await?;
+        print(&cluster, &recording, &recorded, arguments, console).await
+    })
+}
+
+async fn print(
+    cluster: &Cluster,
+    recording: &SeccompRecording,
+    recorded: &Recorded,
+    arguments: &Arguments,
+    console: &mut Console,
+) -> Result<Verdict> {
+    let (made, known) = make(cluster, recording, recorded).await?;
+    let name = arguments.name.clone().unwrap_or_else(|| recording.profile_name());
+    write(recording, made, &known, &name, arguments.output, console.out())?;
+    known.iter().for_each(|known| console.note(known));
+    Ok(if recorded.problems.is_empty() { Verdict::Yes } else { Verdict::Incomplete })
+}
+
+/// The profile, and what there is to know of it.
+async fn make(
+    cluster: &Cluster,
+    recording: &SeccompRecording,
+    recorded: &Recorded,
+) -> Result<(RecordedProfile, Vec<String>)> {
+    refuse_nothing(recording, recorded)?;
+    let wished = recording.spec.profile.as_ref().map(|profile| profile.bases.as_slice()).unwrap_or_default();
+    let bases = recordings::bases(cluster, &cluster.namespace, wished).await?;
+    let made = recording
+        .profile_of(&recorded.tally, &bases)
+        .map_err(anyhow::Error::msg)
+        .with_context(|| recordings::describe(recording))?;
+    let known = known::of(recorded, &made.notes);
+    Ok((made, known))
+}
+
+/// Nothing was recorded: there is nothing to make.
+fn refuse_nothing(recording: &SeccompRecording, recorded: &Recorded) -> Result<()> {
+    let is_empty = recorded.tally.subjects.values().all(|observation| observation.calls.is_empty());
+    if !is_empty {
+        return Ok(());
+    }
+    if let Some(problem) = recorded.problems.first() {
+        bail!("{}: {problem}, and there is nothing else", recordings::describe(recording));
+    }
+    bail!("{}: {}", recordings::describe(recording), recordings::nothing_yet(recording))
+}
+
+fn write(
+    recording: &SeccompRecording,
+    made: RecordedProfile,
+    known: &[String],
+    name: &str,
+    form: Form,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let spec = made.spec;
+    let document = spec.profile.as_ref().context("a recording makes a profile")?;
+    let profile = Profile::try_from(document)?;
+    let object = Object {
+        kind: ProfileKind::SeccompProfile,
+        name: name.to_owned(),
+        namespace: recording.metadata.namespace.clone(),
+        mode: spec.mode,
+        bases: spec.bases.clone(),
+        recorded_from: spec.recorded_from.clone(),
+    };
+    // What the API server would refuse is refused in every form.
+    let text = manifest::render(&profile, &object)?;
+    match form {
+        Form::Yaml => {
+            writeln!(out, "# Recorded by {}.", recordings::describe(recording))?;
+            for line in known {
+                writeln!(out, "# {}", one_line(line))?;
+            }
+            out.write_all(text.as_bytes())?;
+        }
+        Form::Json => {
+            let mut resource = SeccompProfile::new(name, SeccompProfileSpec { profile: spec });
+            resource.metadata.namespace = object.namespace;
+            output::json(&resource, out)?;
+        }
+        Form::Profile => out.write_all(&profile.render())?,
+    }
+    Ok(())
+}
+
+/// A comment ends with its line.
+fn one_line(text: &str) -> String {
+    text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
+}
+
+#[cfg(test)]
+mod tests;
