@@ -114,6 +114,28 @@ pub(crate) fn render(profile: &Profile, object: &Object) -> Result<String> {
     Ok(serde_saphyr::to_string(&manifest)?)
 }
 
+/// The field `spec.profile` in YAML, at the left margin, its rules as they are.
+///
+/// # Errors
+/// Where the API server would refuse the size.
+pub(crate) fn profile_field(profile: &Profile) -> Result<String> {
+    #[derive(Serialize)]
+    struct Field {
+        profile: Document,
+    }
+    Ok(serde_saphyr::to_string(&Field { profile: document(profile)? })?)
+}
+
+/// The field `spec.recordedFrom` in YAML, at the left margin.
+pub(crate) fn recorded_from_field(recorded_from: &RecordedFrom) -> Result<String> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Field<'a> {
+        recorded_from: &'a RecordedFrom,
+    }
+    Ok(serde_saphyr::to_string(&Field { recorded_from })?)
+}
+
 fn document(profile: &Profile) -> Result<Document> {
     let SeccompDocument {
         default_action,

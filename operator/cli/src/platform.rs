@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use portcullis_profile::{
-    Arch,
+    Arch, Profile,
     docker::{self, CAPABILITIES, Context, DEFAULT_CAPABILITIES, Kernel},
     evaluate::Runtime,
 };
@@ -42,6 +42,17 @@ pub(crate) fn host_arch() -> Arch {
         "x86" => Arch::X86,
         _ => Arch::X86_64,
     }
+}
+
+/// The architectures of the nodes that profiles are for; x86-64 where they list none.
+pub(crate) fn natives<'p>(profiles: impl IntoIterator<Item = &'p Profile> + Clone) -> Vec<Arch> {
+    let listed =
+        |arch: &Arch| profiles.clone().into_iter().any(|profile| profile.architectures.contains(arch));
+    let natives: Vec<Arch> = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::S390x, Arch::Ppc64le]
+        .into_iter()
+        .filter(listed)
+        .collect();
+    if natives.is_empty() { vec![Arch::X86_64] } else { natives }
 }
 
 /// An architecture by the name that profiles, Kubernetes, libseccomp or uname(1) use.

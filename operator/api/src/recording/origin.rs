@@ -67,6 +67,27 @@ impl RecordedFrom {
             last_new_call_time: total.last_new_at().and_then(time_of),
         }
     }
+
+    /// What a profile was recorded from that a later recording was merged into. Where both name more than there is room for, the later
+    /// one's go first.
+    #[must_use]
+    pub fn with_later(&self, later: &Self) -> Self {
+        let both = |field: fn(&Self) -> &[String], limit: usize| {
+            let (new, old) = (field(later), field(self));
+            let room = limit.saturating_sub(new.len());
+            let kept = old.iter().filter(|one| !new.contains(one)).take(room);
+            bounded(new.iter().chain(kept).map(String::as_str), limit)
+        };
+        Self {
+            recording: later.recording.clone().or_else(|| self.recording.clone()),
+            images: both(|from| &from.images, crate::MAX_ORIGINS),
+            kernels: both(|from| &from.kernels, crate::MAX_PLATFORMS),
+            runtimes: both(|from| &from.runtimes, crate::MAX_PLATFORMS),
+            architectures: both(|from| &from.architectures, Arch::ALL.len()),
+            runs: both(|from| &from.runs, crate::MAX_ORIGINS),
+            last_new_call_time: self.last_new_call_time.clone().max(later.last_new_call_time.clone()),
+        }
+    }
 }
 
 /// A time of the model's; none where it is beyond what a timestamp can say.
@@ -98,4 +119,32 @@ fn list(max_items: usize, max_length: usize) -> Schema {
         "maxItems": max_items,
         "items": {"type": "string", "minLength": 1, "maxLength": max_length},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_recording_is_added_and_goes_first_where_there_is_no_room() {
+        let images =
+            |range: std::ops::Range<usize>| range.map(|number| format!("sha256:{number:03}")).collect();
+        let at = |seconds| time_of(seconds);
+        let earlier =
+            RecordedFrom { images: images(0..20), last_new_call_time: at(9), ..RecordedFrom::default() };
+        let later = RecordedFrom {
+            recording: Some("web".to_owned()),
+            images: images(15..40),
+            runs: vec!["smoke".to_owned()],
+            last_new_call_time: at(5),
+            ..RecordedFrom::default()
+        };
+        let both = earlier.with_later(&later);
+        assert_eq!(both.images.len(), crate::MAX_ORIGINS);
+        assert!(later.images.iter().all(|image| both.images.contains(image)));
+        assert_eq!((both.recording.as_deref(), both.runs.len()), (Some("web"), 1));
+        assert_eq!(both.last_new_call_time, at(9));
+        assert_eq!(both.with_later(&later), both, "again does nothing");
+        assert_eq!(both.with_later(&RecordedFrom::default()), both);
+    }
 }

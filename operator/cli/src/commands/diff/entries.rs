@@ -6,19 +6,19 @@ use portcullis_profile::{
 };
 
 /// What became of one call.
-pub(super) struct Entry<'a> {
-    pub(super) change: Change,
+pub(in crate::commands) struct Entry<'a> {
+    pub(in crate::commands) change: Change,
     /// The call; a number where it has no name.
-    pub(super) call: String,
+    pub(in crate::commands) call: String,
     /// The architectures through which exactly this is so.
-    pub(super) arches: Vec<Arch>,
+    pub(in crate::commands) arches: Vec<Arch>,
     /// With which arguments, and what A and B do then.
-    pub(super) differences: &'a [Difference],
+    pub(in crate::commands) differences: &'a [Difference],
 }
 
 impl Entry<'_> {
     /// The one difference of a call whose arguments don't matter.
-    pub(super) fn whole(&self) -> Option<&Difference> {
+    pub(in crate::commands) fn whole(&self) -> Option<&Difference> {
         match self.differences {
             [only] if only.in_words == "any arguments" => Some(only),
             _ => None,
@@ -27,7 +27,7 @@ impl Entry<'_> {
 }
 
 /// The changes of calls, by what became of them and by name.
-pub(super) fn entries(calls: &[CallChange]) -> Vec<Entry<'_>> {
+pub(in crate::commands) fn entries(calls: &[CallChange]) -> Vec<Entry<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for call in calls {
         let name = call.name.map_or_else(|| format!("numbers like {}", call.number), str::to_owned);
@@ -54,7 +54,7 @@ fn is_same(one: &[Difference], other: &[Difference]) -> bool {
 }
 
 /// An example of a difference: `clone(0x10000000)`, zeros at the end left out.
-pub(super) fn example(call: &str, difference: &Difference) -> Option<String> {
+pub(in crate::commands) fn example(call: &str, difference: &Difference) -> Option<String> {
     let arguments = difference.arguments?;
     let last = arguments.iter().rposition(|&argument| argument != 0).map_or(0, |last| last + 1);
     let shown: Vec<String> = arguments[..last.max(1)]
@@ -65,7 +65,7 @@ pub(super) fn example(call: &str, difference: &Difference) -> Option<String> {
 }
 
 /// What a change is called.
-pub(super) const fn title(change: Change) -> &'static str {
+pub(in crate::commands) const fn title(change: Change) -> &'static str {
     match change {
         Change::OnlyInB => "only in B",
         Change::Looser => "looser in B",

@@ -1,6 +1,6 @@
 //! `diff`: what two profiles do differently.
 
-mod entries;
+pub(super) mod entries;
 mod json;
 mod text;
 

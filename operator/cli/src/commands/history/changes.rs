@@ -7,10 +7,12 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use portcullis_profile::{
-    Arch, Profile,
+    Profile,
     compare::{self, Difference, Relation},
     evaluate::{Passage, Runtime},
 };
+
+use crate::platform;
 
 /// Names that a line of the summary shows; the rest are counted.
 const NAMED: usize = 8;
@@ -38,7 +40,7 @@ impl Changes {
         };
         let default = (described(&older), described(&newer));
         changes.default = (default.0 != default.1).then_some(default);
-        for native in natives(&older, &newer) {
+        for native in platform::natives([&older, &newer]) {
             let looser = |one, other| {
                 compare::looser(one, other, Runtime::Runc, native, Relation::Strictness)
                     .context("the revisions can't be compared")
@@ -103,16 +105,6 @@ impl Changes {
         }));
         lines
     }
-}
-
-/// The architectures of the nodes that the profiles are for.
-fn natives(older: &Profile, newer: &Profile) -> Vec<Arch> {
-    let listed = |arch: &Arch| older.architectures.contains(arch) || newer.architectures.contains(arch);
-    let natives: Vec<Arch> = [Arch::X86_64, Arch::Aarch64, Arch::Riscv64, Arch::S390x, Arch::Ppc64le]
-        .into_iter()
-        .filter(listed)
-        .collect();
-    if natives.is_empty() { vec![Arch::X86_64] } else { natives }
 }
 
 /// An architecture can be reached from nodes of several kinds.

@@ -1,15 +1,20 @@
 //! `record export`: the profile of a recording.
 
+mod committed;
 mod known;
+mod merge;
+mod places;
+mod update;
 
-use std::io::Write;
+use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::ArgValueCandidates;
 use portcullis_api::{ProfileKind, RecordedProfile, SeccompProfile, SeccompProfileSpec, SeccompRecording};
 use portcullis_profile::Profile;
 
+use self::update::Target;
 use crate::{
     cluster::{
         self, Cluster, Connection, output,
@@ -22,10 +27,22 @@ use crate::{
     verdict::Verdict,
 };
 
+const WORDS: &str = "\
+Exits with 0, and with 2 where nothing was recorded or a part of it can't be read. With --update it has done what it was asked for, \
+so it exits with 0 whether the file has changed or not; --check is for asking.";
+
 const EXAMPLES: &[Example] = &[
     Example {
         about: "A manifest to review and commit, in Audit mode",
         command: "kubectl seccomp record export web > web.yaml",
+    },
+    Example {
+        about: "What a later test run needs besides, merged into the committed file",
+        command: "kubectl seccomp record export web --update web.yaml",
+    },
+    Example {
+        about: "Fail a build whose tests need more than the committed profile allows",
+        command: "kubectl seccomp record export web --update web.yaml --check",
     },
     Example {
         about: "The OCI document, for a container that no cluster runs",
@@ -35,17 +52,23 @@ const EXAMPLES: &[Example] = &[
 
 /// Which recording, and what is made of it.
 #[derive(Debug, Args)]
-#[command(after_help = example::help(EXAMPLES))]
+#[command(after_help = example::help_after(WORDS, EXAMPLES))]
 pub(super) struct Arguments {
     /// The SeccompRecording.
     #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::recordings))]
     recording: String,
     /// What to print.
-    #[arg(short, long, value_name = "FORMAT", default_value = "yaml")]
+    #[arg(short, long, value_name = "FORMAT", default_value = "yaml", conflicts_with = "update")]
     output: Form,
-    /// The profile's name; by default what the recording says, or its own.
+    /// The profile's name; by default what the recording says, or its own. With --update which one of the file is meant.
     #[arg(long, value_name = "PROFILE")]
     name: Option<String>,
+    /// Merge into the SeccompProfile of this file, and say what that adds. All else in the file stays as it is.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    update: Option<PathBuf>,
+    /// Write nothing, and exit with 1 where something was recorded that the file's profile does not allow.
+    #[arg(long, requires = "update")]
+    check: bool,
     #[command(flatten)]
     connection: Connection,
 }
@@ -65,7 +88,13 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     cluster::with(&arguments.connection, async |cluster| {
         let recording = recordings::find(&cluster, &arguments.recording).await?;
         let recorded = recordings::recorded(&cluster, &recording).await?;
-        print(&cluster, &recording, &recorded, arguments, console).await
+        match &arguments.update {
+            Some(file) => {
+                let target = Target { file, name: arguments.name.as_deref(), check: arguments.check };
+                update::run(&cluster, &recording, &recorded, target, console).await
+            }
+            None => print(&cluster, &recording, &recorded, arguments, console).await,
+        }
     })
 }
 

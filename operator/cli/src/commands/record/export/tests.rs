@@ -1,8 +1,8 @@
 use http::StatusCode;
-use portcullis_api::{RecordingPlatform, SeccompRecordingPartSpec};
+use portcullis_api::{RecordingBase, RecordingPlatform, SeccompRecordingPartSpec};
 use portcullis_profile::{
     Arch,
-    recording::{Call, Ledger, Observation, Platform, Seen, Source, Subject},
+    recording::{Call, Ledger, Observation, Platform, Seen, Source, Subject, Tally},
     syscalls,
 };
 use serde_json::{Value, json};
@@ -172,4 +172,136 @@ async fn a_right_that_is_missing_is_named() {
     let found = recordings::find(&cluster, "web").await.unwrap();
     let error = recordings::recorded(&cluster, &found).await.unwrap_err().to_string();
     assert!(error.contains("verb list on the resource seccomprecordingparts"), "{error}");
+}
+
+/// A committed profile in a file of two documents.
+fn committed(spec: &Value) -> tempfile::NamedTempFile {
+    let object = json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompProfile", "metadata": {"name": "front"}, "spec": spec,
+    });
+    let text = format!("# Ours.\nkind: ConfigMap\n---\n{}", serde_saphyr::to_string(&object).unwrap());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn merged(spec: &Value, names: &[&str], bases: &[RecordingBase]) -> Result<merge::Merged> {
+    let file = committed(spec);
+    let committed = committed::Committed::read(file.path(), None).unwrap();
+    let recording: SeccompRecording = serde_json::from_value(recording(&json!({}))).unwrap();
+    let mut tally = Tally::default();
+    tally.add_one(Subject { run: "smoke".to_owned(), ..Subject::default() }, &saw(names));
+    merge::merge(&recording, &tally, &committed.object, bases)
+}
+
+fn document(rules: &Value) -> Value {
+    json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rules})
+}
+
+/// The calls that every profile of a recording allows, and these.
+fn allowed(names: &[&str]) -> Value {
+    let always = portcullis_profile::runtime_base::ALWAYS.iter().chain(names).collect::<Vec<_>>();
+    json!({"names": always, "action": "SCMP_ACT_ALLOW"})
+}
+
+fn names(calls: &[portcullis_profile::compare::CallChange]) -> Vec<&str> {
+    calls.iter().filter_map(|call| call.name).collect()
+}
+
+#[test]
+fn a_recording_adds_to_a_committed_profile_and_takes_nothing_away() {
+    let spec = json!({"mode": "Enforce", "profile": document(&json!([allowed(&["read", "mkdir"])]))});
+    let merged = merged(&spec, &["read", "fsync"], &[]).unwrap();
+    assert_eq!(names(&merged.gained.calls), ["fsync"]);
+    assert_eq!(names(&merged.kept), ["mkdir"]);
+    assert_eq!(merged.profile.default_errno_ret, None, "the committed default stays");
+    assert!(merged.origin_is_new);
+    assert_eq!(merged.recorded_from.runs, ["smoke"]);
+}
+
+#[test]
+fn nothing_new_is_nothing_new_whatever_the_order_of_rules() {
+    let rules = json!([{"names": ["write", "read"], "action": "SCMP_ACT_ALLOW"}, allowed(&[])]);
+    let spec = json!({"profile": document(&rules), "recordedFrom": {
+        "recording": "web", "runs": ["smoke"], "architectures": ["SCMP_ARCH_X86_64"],
+    }});
+    let merged = merged(&spec, &["read"], &[]).unwrap();
+    assert!(merged.gained.is_empty(), "{:?}", merged.gained);
+    assert!(!merged.origin_is_new, "{:?}", merged.recorded_from);
+    assert_eq!(names(&merged.kept), ["write"]);
+}
+
+#[test]
+fn a_call_that_the_file_narrows_by_its_argument_stays_narrow() {
+    let socket = |domain: u64| {
+        json!({
+            "names": ["socket"], "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": 0xffff_ffff_u32, "valueTwo": domain, "op": "SCMP_CMP_MASKED_EQ"}],
+        })
+    };
+    let spec = json!({"profile": document(&json!([allowed(&[]), socket(1)]))});
+    let file = committed(&spec);
+    let committed = committed::Committed::read(file.path(), None).unwrap();
+    let recording: SeccompRecording = serde_json::from_value(recording(&json!({}))).unwrap();
+    let mut observation = saw(&["socket"]);
+    let call = *observation.calls.keys().next().unwrap();
+    let domains = portcullis_profile::recording::Values::These([1, 2].into());
+    observation.values.insert(portcullis_profile::recording::Argument { call, index: 0 }, domains);
+    let mut tally = Tally::default();
+    tally.add_one(Subject::default(), &observation);
+    let merged = merge::merge(&recording, &tally, &committed.object, &[]).unwrap();
+    let [only] = &merged.gained.calls[..] else { panic!("{:?}", merged.gained.calls) };
+    assert_eq!((only.name, only.change), (Some("socket"), portcullis_profile::compare::Change::Looser));
+    let domains: Vec<&str> = only.differences.iter().map(|one| one.in_words.as_str()).collect();
+    assert_eq!(domains, ["domain is AF_INET"]);
+}
+
+#[test]
+fn the_bases_of_the_file_count() {
+    let base: SeccompDocument = serde_json::from_value(document(&json!([allowed(&["fsync"])]))).unwrap();
+    let bases = [RecordingBase { name: "ClusterSeccompProfile base".to_owned(), document: Some(base) }];
+    let spec = json!({
+        "bases": [{"kind": "ClusterSeccompProfile", "name": "base"}],
+        "profile": document(&json!([{"names": ["read"], "action": "SCMP_ACT_ALLOW"}])),
+    });
+    let nothing = merged(&spec, &["read", "fsync"], &bases);
+    // The base's default is EPERM as the file's is.
+    let nothing = nothing.unwrap();
+    assert!(nothing.gained.is_empty(), "{:?}", nothing.gained);
+    assert_eq!(names(&merged(&spec, &["rename"], &bases).unwrap().gained.calls), ["rename"]);
+}
+
+#[test]
+fn what_contradicts_the_recording_is_named() {
+    let denies = json!([allowed(&[]), {"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]);
+    let error =
+        format!("{:#}", merged(&json!({"profile": document(&denies)}), &["clone3"], &[]).unwrap_err());
+    assert!(error.contains("clone3") && error.contains("by hand"), "{error}");
+    let open = json!({"profile": {"defaultAction": "SCMP_ACT_ALLOW"}});
+    let error = format!("{:#}", merged(&open, &["read"], &[]).unwrap_err());
+    assert!(error.contains("SCMP_ACT_ALLOW doesn't deny"), "{error}");
+}
+
+/// Runs the update, and gives the verdict and the file's text.
+async fn updated(file: &std::path::Path, names: &[&str], check: bool) -> (Verdict, String) {
+    let cluster = cluster(recording(&json!({})), vec![part("n1", "uid-1", names)]);
+    let recording = recordings::find(&cluster, "web").await.unwrap();
+    let recorded = recordings::recorded(&cluster, &recording).await.unwrap();
+    let target = Target { file, name: None, check };
+    let verdict = update::run(&cluster, &recording, &recorded, target, &mut Console::new()).await.unwrap();
+    (verdict, std::fs::read_to_string(file).unwrap())
+}
+
+#[tokio::test]
+async fn an_update_is_written_once_and_a_check_never() {
+    let file = committed(&json!({"mode": "Enforce", "profile": document(&json!([allowed(&["read"])]))}));
+    let before = std::fs::read_to_string(file.path()).unwrap();
+    assert_eq!(updated(file.path(), &["read", "fsync"], true).await, (Verdict::No, before.clone()));
+    assert_eq!(updated(file.path(), &["read"], true).await, (Verdict::Yes, before.clone()));
+    let (verdict, after) = updated(file.path(), &["read", "fsync"], false).await;
+    assert_eq!(verdict, Verdict::Yes);
+    assert!(after.starts_with("# Ours.\nkind: ConfigMap\n---\n") && after.contains("fsync"), "{after}");
+    assert!(after.contains("sha256:ab") && after.contains("mode: Enforce"), "{after}");
+    assert_eq!(updated(file.path(), &["read", "fsync"], false).await, (Verdict::Yes, after.clone()));
+    assert_eq!(updated(file.path(), &["read", "fsync"], true).await, (Verdict::Yes, after));
 }
