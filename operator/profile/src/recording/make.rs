@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Argument, Call, Mark, Observation, Tally, Values, Width, recorded_argument};
+use super::{Argument, Call, Mark, Observation, Tally, Values, Width, bounds, recorded_argument};
 use crate::{
     Action, Arch, Arg, Operator, Profile, Rule,
     compose::{NamedProfile, UnionError, union},
@@ -53,6 +53,8 @@ pub enum Note {
         /// In words.
         why: &'static str,
     },
+    /// Calls that are allowed as the runtime's default allows them: with some arguments alone, to which the recording kept.
+    BoundedAsByDefault(Vec<String>),
     /// Calls that the bases allow already.
     LeftToBases(Vec<String>),
     /// A call was made through an architecture that the bases don't list.
@@ -70,6 +72,11 @@ impl fmt::Display for Note {
                 "containers without a filter were recorded, in which the runtime's own calls can't be seen: those of runc were added",
             ),
             Self::NoArgumentRule { call, why } => write!(f, "{call} is allowed with every argument: {why}"),
+            Self::BoundedAsByDefault(names) => write!(
+                f,
+                "allowed with the arguments alone that the runtime's default profile allows, to which the recording kept: {}",
+                names.join(", ")
+            ),
             Self::LeftToBases(names) => write!(f, "left to the bases, which allow them: {}", names.join(", ")),
             Self::NotInBases(arch) => {
                 write!(f, "calls were made through {arch}, which the bases' architectures don't list: they would be killed")
@@ -111,9 +118,15 @@ pub fn make(tally: &Tally, wishes: &Wishes<'_>) -> Result<Made, MakeError> {
     let arches: BTreeSet<Arch> = total.calls.keys().map(|call| call.arch).collect();
     let mut names = named(&total, &mut notes);
     add_unseen(&mut names, &total, &arches, &mut notes);
-    let conditional = argument_rules(tally, &names, wishes, &mut notes);
+    let mut conditional = argument_rules(tally, &names, wishes, &mut notes);
     names.retain(|name| !conditional.contains_key(name));
     leave_to_bases(&mut names, wishes, &mut notes);
+    let bounded = bounds::of_default(tally, &names, &arches);
+    if !bounded.is_empty() {
+        notes.push(Note::BoundedAsByDefault(bounded.keys().cloned().collect()));
+        names.retain(|name| !bounded.contains_key(name));
+        conditional.extend(bounded);
+    }
     let profile = Profile {
         default_action: wishes.default_action,
         default_errno_ret: wishes.default_errno_ret,
@@ -192,7 +205,7 @@ fn argument_rules(
 }
 
 /// The values of a call's argument, if every one of them is known wherever the call was seen.
-fn values_of(tally: &Tally, name: &str, index: u8) -> Result<BTreeSet<u64>, &'static str> {
+pub(super) fn values_of(tally: &Tally, name: &str, index: u8) -> Result<BTreeSet<u64>, &'static str> {
     let mut all = BTreeSet::new();
     for observation in tally.subjects.values() {
         for call in observation.calls.keys().filter(|call| call.name() == Some(name)) {

@@ -10,6 +10,7 @@
 //! instance. The instance changes when counters begin at nothing again, not when a recorder that finds its counters anew is restarted.
 
 mod arguments;
+mod bounds;
 mod fit;
 mod ledger;
 mod make;

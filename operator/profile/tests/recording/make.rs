@@ -49,6 +49,25 @@ fn allows_what_was_seen_and_what_every_program_needs() {
 }
 
 #[test]
+fn what_the_runtimes_default_bounds_stays_bounded_where_the_recording_kept_to_it() {
+    // glibc's fork, and a thread.
+    let fork = |flags: &[u64]| {
+        let seen = with_values(saw(&["clone"]), "clone", 0, Values::These(flags.iter().copied().collect()));
+        make(&tally(&[("web", "", seen)]), &wishes()).unwrap()
+    };
+    let made = fork(&[0x0120_0011, 0x003d_0f00]);
+    assert_eq!(made.notes, [Note::BoundedAsByDefault(vec!["clone".to_owned()])]);
+    assert!(passes(&made.profile, "clone", [0x0120_0011, 0, 0, 0, 0, 0]));
+    assert!(!passes(&made.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]), "a new user namespace");
+    // One that made a namespace needs it.
+    let made = fork(&[0x0120_0011, 0x1000_0011]);
+    assert!(made.notes.is_empty() && passes(&made.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
+    // Where the values are not known, nothing can be said of them.
+    let unknown = make(&tally(&[("web", "", saw(&["clone"]))]), &wishes()).unwrap();
+    assert!(unknown.notes.is_empty() && passes(&unknown.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
+}
+
+#[test]
 fn a_recording_of_nothing_makes_no_profile() {
     assert_eq!(make(&Tally::default(), &wishes()), Err(MakeError::Nothing));
     let permissive = Wishes { default_action: Action::Log, ..wishes() };
