@@ -91,6 +91,7 @@ $(FUZZ):
 
 soak: image
 	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture
+	cargo test --package portcullis-e2e --test recording_soak -- --ignored --nocapture
 
 # Static, so that it runs on any Linux of the same processor.
 CLI_TARGET := $(shell uname --machine)-unknown-linux-gnu

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A file that the harness needs and the Debian package that brings it.
-const NEEDED: [(&str, &str); 14] = [
+const NEEDED: [(&str, &str); 18] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/bin/ctr", "containerd"),
     ("/usr/sbin/runc", "runc"),
@@ -26,6 +26,10 @@ const NEEDED: [(&str, &str); 14] = [
     ("/usr/bin/nsenter", "util-linux"),
     ("/usr/bin/perl", "perl-base"),
     ("/usr/bin/promtool", "prometheus"),
+    ("/usr/bin/redis-server", "redis-server"),
+    ("/usr/bin/redis-cli", "redis-tools"),
+    ("/usr/bin/redis-benchmark", "redis-tools"),
+    ("/usr/bin/wrk", "wrk"),
 ];
 
 /// What tests of registries need besides.

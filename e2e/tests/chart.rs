@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const CHART: &str = "charts/portcullis";
 const NAMESPACE: &str = "portcullis-system";
 /// A value set for each switch of the chart, all of which must render and lint.
-const VALUE_SETS: [&[&str]; 8] = [
+const VALUE_SETS: [&[&str]; 9] = [
     &[],
     &["admissionPolicies.enabled=false", "crds.install=false", "rbac.aggregate=false"],
     &["networkPolicy.enabled=false", "priorityClassQuota.enabled=false", "metrics.service.enabled=false"],
@@ -18,6 +18,11 @@ const VALUE_SETS: [&[&str]; 8] = [
     &["kubelet.rootDirectory=/var/lib/k0s/kubelet", "kubelet.subdirectory=portcullis", "listenAddress=[::]"],
     &["agent.seLinuxOptions.type=spc_t", "agent.maxUnavailable=3", "agent.extraArgs[0]=--rehash-seconds=60"],
     &["recorder.enabled=true"],
+    &[
+        "recorder.enabled=true",
+        "metrics.serviceMonitor.enabled=true",
+        "recorder.extraArgs[0]=--containers=1024",
+    ],
 ];
 
 /// Helm in the workspace's root.
@@ -264,6 +269,27 @@ async fn looks_at_recordings_only_where_the_recorder_is_asked_for() -> Result<()
     assert!(!rights(&with, "portcullis-edit")?.contains("seccomprecordingparts"));
     let definitions = |objects: &[Value]| of_kind(objects, "CustomResourceDefinition").count();
     assert_eq!((definitions(&without), definitions(&with)), (4, 6));
+    assert!(find(&without, "DaemonSet", "portcullis-recorder").is_err());
+    let recorder = find(&with, "DaemonSet", "portcullis-recorder")?;
+    let context = &pod(recorder)["containers"][0]["securityContext"];
+    assert_eq!(context["capabilities"], json!({ "drop": ["ALL"], "add": ["BPF", "PERFMON"] }));
+    assert_eq!(context["privileged"], false);
+    assert_eq!(pod(recorder)["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    for shared in ["hostPID", "hostNetwork", "hostIPC"] {
+        assert!(pod(recorder).get(shared).is_none(), "{shared}");
+    }
+    let folder = json!({ "path": "/sys/fs/bpf", "type": "Directory" });
+    assert_eq!(pod(recorder)["volumes"], json!([{ "name": "bpffs", "hostPath": folder }]));
+    for (kind, name) in [("Service", "portcullis-recorder-metrics"), ("NetworkPolicy", "portcullis-recorder")]
+    {
+        assert!(find(&without, kind, name).is_err() && find(&with, kind, name).is_ok(), "{kind} {name}");
+    }
+    // Which containers are whose, and nothing of what is in them.
+    let rules = rights(&with, "portcullis-recorder")?;
+    assert!(
+        !rules.contains("secrets") && !rules.contains("configmaps") && !rules.contains("exec"),
+        "{rules}"
+    );
     assert!(find(&without, "ValidatingAdmissionPolicy", "portcullis-recorder-own-node").is_err());
     let policy = find(&with, "ValidatingAdmissionPolicy", "portcullis-recorder-own-node")?;
     assert_eq!(policy["spec"]["failurePolicy"], "Fail");

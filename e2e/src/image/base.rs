@@ -19,11 +19,16 @@ pub const BUSYBOX: &str = "localhost/busybox:1";
 /// Debian's nginx on port 8080 as a user that is not root, with busybox and Perl for `kubectl exec`.
 pub const NGINX: &str = "localhost/nginx:1";
 
+/// Debian's redis on port 6379 as a user that is not root, with its clients and busybox.
+pub const REDIS: &str = "localhost/redis:1";
+/// Clients that make load: Debian's wrk and redis-benchmark, with busybox.
+pub const LOAD: &str = "localhost/load:1";
+
 /// Names that busybox does not get: its own, and that of an applet which crashes in Debian 12's static build
 /// (`busybox wget http://127.0.0.1/` ends with a segmentation fault). `nc` works.
 const LEFT_OUT: [&str; 2] = ["busybox", "wget"];
 /// Counts up when an image is made in another way.
-const RECIPE: &str = "3";
+const RECIPE: &str = "4";
 
 const NGINX_CONFIGURATION: &str = "\
 daemon off;
@@ -53,6 +58,8 @@ struct Programs {
     busybox: PathBuf,
     nginx: PathBuf,
     perl: PathBuf,
+    redis: [PathBuf; 3],
+    wrk: PathBuf,
 }
 
 impl Programs {
@@ -62,14 +69,21 @@ impl Programs {
             nginx: find(&["/usr/sbin/nginx"])?,
             // Essential on Debian, so that it is there, in Debian's images of nginx too.
             perl: find(&["/usr/bin/perl"])?,
+            redis: [
+                find(&["/usr/bin/redis-server"])?,
+                find(&["/usr/bin/redis-cli"])?,
+                find(&["/usr/bin/redis-benchmark"])?,
+            ],
+            wrk: find(&["/usr/bin/wrk"])?,
         })
     }
 
     /// The archives of the images, named after what is in them.
     fn archives(&self, paths: &Paths) -> Result<Vec<PathBuf>> {
-        let key = key(&[&self.busybox, &self.nginx, &self.perl])?;
+        let [server, cli, benchmark] = &self.redis;
+        let key = key(&[&self.busybox, &self.nginx, &self.perl, server, cli, benchmark, &self.wrk])?;
         let archive = |name: &str| paths.images().join(format!("{name}-{key}.tar"));
-        Ok(vec![archive("pause"), archive("busybox"), archive("nginx")])
+        Ok(["pause", "busybox", "nginx", "redis", "load"].map(archive).into())
     }
 }
 
@@ -85,15 +99,44 @@ pub(crate) fn archives(paths: &Paths) -> Result<Vec<PathBuf>> {
 pub(crate) fn ensure(paths: &Paths) -> Result<Vec<PathBuf>> {
     let programs = Programs::find()?;
     let archives = programs.archives(paths)?;
-    let Programs { busybox, nginx, perl } = programs;
     if archives.iter().any(|archive| !archive.exists()) {
-        progress::step("pack the base images pause, busybox and nginx", || {
-            pause(&busybox)?.write_archive(&archives[0])?;
-            with_applets(Image::new(BUSYBOX)?, &busybox)?.write_archive(&archives[1])?;
-            with_applets(nginx_image(&nginx, &perl)?, &busybox)?.write_archive(&archives[2])
+        progress::step("pack the base images pause, busybox, nginx, redis and load", || {
+            for (image, archive) in images(&programs)?.iter().zip(&archives) {
+                image.write_archive(archive)?;
+            }
+            Ok(())
         })?;
     }
     Ok(archives)
+}
+
+/// In the order of their archives.
+fn images(programs: &Programs) -> Result<[Image; 5]> {
+    let Programs { busybox, nginx, perl, redis, wrk } = programs;
+    let [server, cli, benchmark] = redis;
+    let mut redis = with_programs(Image::new(REDIS)?, &[server, cli])?.folder("/data", 0o777);
+    redis.entrypoint = vec![server.display().to_string()];
+    redis.user = Some(NON_ROOT.to_owned());
+    let mut load = with_programs(Image::new(LOAD)?, &[wrk, benchmark])?;
+    load.user = Some(NON_ROOT.to_owned());
+    Ok([
+        pause(busybox)?,
+        with_applets(Image::new(BUSYBOX)?, busybox)?,
+        with_applets(nginx_image(nginx, perl)?, busybox)?,
+        with_applets(redis, busybox)?,
+        with_applets(load, busybox)?,
+    ])
+}
+
+/// Adds programs and what they load, under the machine's own paths.
+fn with_programs(mut image: Image, programs: &[&Path]) -> Result<Image> {
+    for program in programs {
+        image = image.copy(program, &program.display().to_string(), 0o755)?;
+        for library in libraries(program)? {
+            image = image.copy(&library, &library, 0o755)?;
+        }
+    }
+    Ok(image)
 }
 
 fn find(candidates: &[&str]) -> Result<PathBuf> {
@@ -139,16 +182,11 @@ fn with_applets(image: Image, busybox: &Path) -> Result<Image> {
 }
 
 fn nginx_image(nginx: &Path, perl: &Path) -> Result<Image> {
-    let mut image = Image::new(NGINX)?
-        .copy(nginx, "/usr/sbin/nginx", 0o755)?
-        .copy(perl, "/usr/bin/perl", 0o755)?
+    let mut image = with_programs(Image::new(NGINX)?, &[nginx, perl])?
         .file("/etc/nginx/nginx.conf", NGINX_CONFIGURATION, 0o644)
         .file("/usr/share/nginx/html/index.html", "nginx serves\n", 0o644)
         .folder("/var/log/nginx", 0o777)
         .folder("/var/lib/nginx", 0o777);
-    for library in [libraries(nginx)?, libraries(perl)?].concat() {
-        image = image.copy(&library, &library, 0o755)?;
-    }
     image.entrypoint = vec!["/usr/sbin/nginx".to_owned()];
     image.user = Some(NON_ROOT.to_owned());
     Ok(image)

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-pub use base::{BUSYBOX, NGINX, PAUSE};
+pub use base::{BUSYBOX, LOAD, NGINX, PAUSE, REDIS};
 pub(crate) use base::{archives as base_archives, ensure as ensure_base_images};
 pub use operator::{Architecture, MAX_BINARY_BYTES, OperatorImage};
 

@@ -5,10 +5,12 @@ mod dump;
 mod namespace;
 mod pods;
 pub mod profiles;
+mod tokens;
 pub mod torture;
 mod waiting;
 
 pub use dump::dump;
 pub use namespace::{NamespaceOptions, TestNamespace, with_namespace, with_namespace_options};
 pub use pods::{busybox, is_ready, is_running, waiting_reason};
+pub use tokens::with_token;
 pub use waiting::{Seen, await_gone, await_object, eventually, wait_for};

@@ -2,15 +2,13 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::{
-    authentication::v1::TokenRequest,
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::{Pod, ServiceAccount},
+    core::v1::Pod,
     rbac::v1::{ClusterRole, ClusterRoleBinding},
 };
 use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
-    config::{AuthInfo, Config, KubeConfigOptions, Kubeconfig},
 };
 use portcullis_api::{SeccompNode, SeccompProfile, SeccompRevision};
 use portcullis_e2e::{
@@ -19,7 +17,7 @@ use portcullis_e2e::{
     testing::{
         Seen, TestNamespace, eventually,
         profiles::{PATIENCE, await_ready, numbered, owned_by, profile, revisions},
-        with_namespace,
+        with_namespace, with_token,
     },
 };
 use serde_json::{Value, json};
@@ -30,17 +28,7 @@ const AGENT: &str = "portcullis-agent";
 
 /// A client with a token of the agents' account, bound to a pod or to nothing.
 async fn as_agent(cluster: &Cluster, pod: Option<&Pod>) -> Result<Client> {
-    let accounts: Api<ServiceAccount> = Api::namespaced(cluster.client(), SYSTEM_NAMESPACE);
-    let bound =
-        pod.map(|pod| json!({ "kind": "Pod", "apiVersion": "v1", "name": pod.name_any(), "uid": pod.uid() }));
-    let request: TokenRequest =
-        serde_json::from_value(json!({ "spec": { "audiences": [], "boundObjectRef": bound } }))?;
-    let answer = accounts.create_token_request(AGENT, &PostParams::default(), &request).await?;
-    let token = answer.status.context("no token came")?.token;
-    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.auth_info = serde_json::from_value::<AuthInfo>(json!({ "token": token }))?;
-    Ok(Client::try_from(config)?)
+    with_token(cluster, AGENT, pod).await
 }
 
 /// Gives every agent all rights on nodes' objects and revisions for as long as the test lasts, so that only the policy is left.

@@ -28,7 +28,10 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::{Api, Client, Config};
 use portcullis_probe::{Capacity, Probe};
 use portcullis_runtime::{Process, Reporter, watch::Watching};
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep, timeout},
+};
 use tracing::info;
 
 use crate::{
@@ -41,6 +44,9 @@ pub use crate::{error::Error, settings::Settings};
 
 /// How long connecting to the API server may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long an earlier recorder may hold the probe, and how often it is looked whether it still does.
+const LAST_ONE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long the question may take whether the recorder is being uninstalled.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -62,7 +68,7 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     let mut probe = portcullis_probe::Settings::of_node(&node_name)?;
     probe.bpffs.clone_from(&bpffs);
     probe.capacity = Capacity { containers, ..probe.capacity };
-    let probe = Probe::open(&probe)?;
+    let probe = open(&probe).await?;
     let (send, news) = mpsc::unbounded_channel();
     let watching = Watching {
         reporter: reporter.clone(),
@@ -88,6 +94,17 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
         info!("the DaemonSet {daemon_set} is gone: the programs are detached and the counters removed");
     }
     Ok(())
+}
+
+/// Opens the node's probe. A recorder that was deleted by force may hold it for a moment more.
+async fn open(settings: &portcullis_probe::Settings) -> Result<Probe, Error> {
+    let until = Instant::now() + LAST_ONE;
+    loop {
+        match Probe::open(settings) {
+            Err(portcullis_probe::Error::Busy { .. }) if Instant::now() < until => sleep(LOOK_AGAIN).await,
+            opened => return Ok(opened?),
+        }
+    }
 }
 
 /// Whether the DaemonSet is gone, or going, or its rights are: they go together. An API server that does not answer says nothing.

@@ -5,6 +5,7 @@
 mod files;
 mod load;
 mod profiles;
+mod recorder;
 mod report;
 mod requests;
 mod resources;
@@ -12,7 +13,7 @@ mod samples;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use portcullis_e2e::{Operator, progress};
 
 use self::{load::Bench, report::Report};
@@ -28,7 +29,33 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Everything, or what the first argument names: `operator` or `recorder`.
 async fn measure() -> Result<()> {
+    let wanted = std::env::args().nth(1);
+    let wants = |part: &str| wanted.as_deref().is_none_or(|wanted| wanted == part);
+    if let Some(unknown) = wanted.as_deref().filter(|wanted| !["operator", "recorder"].contains(wanted)) {
+        bail!(
+            "there is nothing to measure that is called {unknown}: name operator, recorder, or nothing for both"
+        );
+    }
+    if wants("operator") {
+        measure_operator().await?;
+    }
+    if wants("recorder") {
+        measure_recorder().await?;
+    }
+    Ok(())
+}
+
+async fn measure_recorder() -> Result<()> {
+    let operator = Operator::with_recorder().await?;
+    operator.cluster().require_local("measuring two nodes against each other")?;
+    let mut report = Report::default();
+    recorder::measure(&operator, &mut report).await?;
+    report.write(report::RECORDER)
+}
+
+async fn measure_operator() -> Result<()> {
     let operator = Operator::from_env().await?;
     operator.cluster().require_local("measuring files as they appear")?;
     let _alone = operator.cluster().exclusive().await?;
@@ -36,7 +63,7 @@ async fn measure() -> Result<()> {
     let mut report = Report::default();
     let measured = run(&bench, &mut report).await;
     // What was measured before a step failed is written down all the same.
-    let outcome = measured.and(report.write());
+    let outcome = measured.and(report.write(report::OPERATOR));
     bench.clean_up().await?;
     outcome
 }

@@ -5,7 +5,10 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 use portcullis_e2e::{progress, settings::workspace_root};
 
-const BEGIN: &str = "<!-- begin: written by `make bench` -->";
+/// What begins the table of the operator, and that of the recorder.
+pub(crate) const OPERATOR: &str = "<!-- begin: written by `make bench` -->";
+/// See [`OPERATOR`].
+pub(crate) const RECORDER: &str = "<!-- begin: written by `make bench`, recorder -->";
 const END: &str = "<!-- end -->";
 
 /// What was measured, line by line.
@@ -18,16 +21,16 @@ impl Report {
         self.0.push([what.to_owned(), target.to_owned(), measured]);
     }
 
-    /// Replaces the table between the marks.
-    pub(crate) fn write(&self) -> Result<()> {
+    /// Replaces the table that begins with a mark.
+    pub(crate) fn write(&self, begin: &str) -> Result<()> {
         let path = workspace_root().join("docs/performance.md");
         let page =
             std::fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
-        let missing = || format!("{} has no {BEGIN} and {END}", path.display());
-        let (before, rest) = page.split_once(BEGIN).with_context(missing)?;
+        let missing = || format!("{} has no {begin} and {END}", path.display());
+        let (before, rest) = page.split_once(begin).with_context(missing)?;
         let (_, after) = rest.split_once(END).with_context(missing)?;
         let table = self.table()?;
-        std::fs::write(&path, format!("{before}{BEGIN}\n{table}{END}{after}"))?;
+        std::fs::write(&path, format!("{before}{begin}\n{table}{END}{after}"))?;
         progress::say(format_args!("written to {}", path.display()));
         Ok(())
     }
