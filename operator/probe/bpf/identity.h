@@ -330,6 +330,11 @@ static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made
 			if (made && place.container_level == place.depth)
 				slot->flags |= SLOT_WHOLE;
 		}
+		/* Where tasks without a filter are wanted only now, the first program may have gone by unseen. */
+		if (!fresh && !slot->exec_at && wanted->mode & ~slot->mode & (MODE_FROM_EXEC | MODE_NOW))
+			slot->flags &= ~SLOT_WHOLE;
+		if (wanted->mode & MODE_NOW)
+			slot->now_at = wanted->since;
 		slot->tag = wanted->tag;
 		slot->mode = wanted->mode;
 		slot->flags |= SLOT_READY;

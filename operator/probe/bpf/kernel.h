@@ -83,6 +83,7 @@ struct task_struct {
 	int pid;
 	int tgid;
 	int exit_code;
+	__u64 start_time; /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */
 } RELOCATED;
 
 struct k_sigaction {

@@ -12,17 +12,17 @@
 #define NO_SLOT 0xffffffff
 
 /* Why a container is watched: bits of a target's mode. */
-#define MODE_FROM_EXEC 1 /* tasks without a filter count as well, from the first execve on */
-#define MODE_OWN_MOUNTS 2 /* and only an execve in a mount namespace other than the parent's starts it */
+#define MODE_FROM_EXEC 1 /* the application's tasks count without a filter as well, from an execve on */
+#define MODE_OWN_MOUNTS 2 /* and only an execve in a mount namespace other than the parent's is one that counts for that */
 #define MODE_DENIALS 4 /* calls that the filter denies are wanted */
-#define MODE_NOW 8 /* with MODE_FROM_EXEC: the application runs already, so there is no execve to wait for */
+#define MODE_NOW 8 /* with MODE_FROM_EXEC: tasks that were there before the watch are the application's */
 
 /* Bits of a slot's flags. */
 #define SLOT_READY 1 /* the identity is filled in */
 #define SLOT_HAS_ID 2
 #define SLOT_HAS_POD 4
 #define SLOT_WHOLE 8 /* its cgroup was made under our eyes: nothing of its start is missing */
-#define SLOT_STARTED 16 /* MODE_FROM_EXEC: the application runs */
+#define SLOT_STARTED 16 /* MODE_FROM_EXEC, raw programs: the application runs */
 #define SLOT_UNFILTERED 32 /* a task without a filter was counted */
 
 /* Written by user space. */
@@ -41,6 +41,7 @@ struct target {
 struct wanted {
 	__u64 tag;
 	__u64 mode;
+	__u64 since; /* MODE_NOW: when the watch began; later than any task while that is not settled */
 };
 
 /* What a cgroup was found to be. */
@@ -69,6 +70,7 @@ struct slot {
 	__u64 lost_values;
 	__u64 lost_denials;
 	__u64 last_new_at;
+	__u64 now_at; /* the `since` of the target that it is watched for, if that has MODE_NOW */
 };
 
 struct call {
@@ -111,6 +113,11 @@ struct value {
 struct values {
 	__u64 kept;
 	__u64 too_many;
+};
+
+/* That a task belongs to a container's application: to which, by the time at which that was first seen. */
+struct application {
+	__u64 instance;
 };
 
 /* Whether a task's latest entry was seen. */
@@ -190,10 +197,17 @@ struct {
 	__type(key, int);
 	__type(value, struct pairing);
 } pairings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct application);
+} applications SEC(".maps");
 #endif
 
 /* What no slot can account for. */
-enum loss { LOSS_NO_SLOT, LOSS_TOO_DEEP, LOSS_UNCACHED, LOSS_PAIRING, LOSS_KINDS };
+enum loss { LOSS_NO_SLOT, LOSS_TOO_DEEP, LOSS_UNCACHED, LOSS_PAIRING, LOSS_UNMARKED, LOSS_KINDS };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -3,7 +3,7 @@
  * Counts the system calls that containers make, by container, in the kernel. Nothing is sent anywhere: user space reads the maps
  * when it wants to know. docs/recording.md, 'What the probe sees and what it can't'.
  */
-#include "identity.h"
+#include "application.h"
 
 /* The kernel lets only programs under this licence use the helpers above. */
 char LICENSE[] SEC("license") = "GPL";
@@ -15,11 +15,6 @@ static __always_inline bool count(struct call *call)
 		call->first_at = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&call->count, 1);
 	return fresh;
-}
-
-static __always_inline struct slot *slot_at(__u32 index)
-{
-	return bpf_map_lookup_elem(&slots, &index);
 }
 
 static __noinline int note_value(__u32 slot, __u32 where, __u64 value)
@@ -143,15 +138,15 @@ static __always_inline void note_call(__u32 slot, __u32 arch, __u64 number)
 	}
 }
 
-/* Whether a task's calls count: those that a filter sees, or all of an application that has begun. */
-static __always_inline bool counts(const struct known *known, int filter)
+/* Whether a task's calls count: those that a filter sees, or all of a task of the application. */
+static __always_inline bool counts(const struct known *known, struct task_struct *task, int filter)
 {
 	if (filter == SECCOMP_MODE_FILTER)
 		return true;
 	if (!(known->mode & MODE_FROM_EXEC))
 		return false;
 	struct slot *slot = slot_at(known->slot);
-	if (!slot || !(known->mode & MODE_NOW || slot->flags & SLOT_STARTED))
+	if (!slot || !belongs(task, slot))
 		return false;
 	if (!(slot->flags & SLOT_UNFILTERED))
 		slot->flags |= SLOT_UNFILTERED;
@@ -169,7 +164,7 @@ int enter(__u64 *context)
 	if (filter != SECCOMP_MODE_FILTER && !config->unfiltered)
 		return 0;
 	struct known known;
-	if (!find(config, cgroup_of(task), &known) || !counts(&known, filter))
+	if (!find(config, cgroup_of(task), &known) || !counts(&known, task, filter))
 		return 0;
 	struct pt_regs *regs = (struct pt_regs *)context[0];
 	__u32 arch = arch_of(task);
@@ -233,15 +228,17 @@ int leave(__u64 *context)
 }
 #endif
 
-/* The application's first execve begins a container whose tasks have no filter; the runtime's own calls come before it. */
-static __always_inline bool begins(struct task_struct *task, __u64 mode)
+/* Whether a task without a filter belongs to the application now that it has executed a program. */
+static __always_inline bool joins(struct task_struct *task, const struct known *known, struct slot *slot)
 {
-	if (!(mode & MODE_OWN_MOUNTS))
+	if (belongs(task, slot))
 		return true;
-	struct nsproxy *mine = FIELD(task, nsproxy);
-	struct task_struct *parent = FIELD(task, real_parent);
-	struct nsproxy *theirs = FIELD(parent, nsproxy);
-	return FIELD(mine, mnt_ns) != FIELD(theirs, mnt_ns);
+	if (!begins(task, known->mode))
+		return false;
+	admit(task, slot);
+	/* The entry of this very call came before that. A filter would have seen it. */
+	note_call(known->slot, NATIVE_ARCH, NATIVE_EXECVE);
+	return true;
 }
 
 PROGRAM("sched_process_exec")
@@ -255,21 +252,40 @@ int executed(__u64 *context)
 	if (!find(config, cgroup_of(task), &known))
 		return 0;
 	struct slot *slot = slot_at(known.slot);
-	if (!slot || slot->exec_at)
+	if (!slot)
 		return 0;
 	bool filtered = FIELD(task, seccomp.mode) == SECCOMP_MODE_FILTER;
-	if (!filtered && !(known.mode & MODE_FROM_EXEC && begins(task, known.mode)))
+	if (!filtered && !(known.mode & MODE_FROM_EXEC && joins(task, &known, slot)))
+		return 0;
+	if (slot->exec_at || !first_is_seen(slot))
 		return 0;
 	slot->exec_at = bpf_ktime_get_ns();
 	slot->main_tgid = FIELD(task, tgid);
-	if (known.mode & MODE_FROM_EXEC && !(slot->flags & SLOT_STARTED)) {
-		slot->flags |= SLOT_STARTED;
-		/* The entry of this very call came before the start. */
-		if (!filtered && !(known.mode & MODE_NOW))
-			note_call(known.slot, NATIVE_ARCH, NATIVE_EXECVE);
-	}
 	return 0;
 }
+
+#ifndef PORTCULLIS_RAW
+/* The children and threads of an application's tasks are the application's. They have not run yet. */
+PROGRAM("sched_process_fork")
+int forked(__u64 *context)
+{
+	struct config *config = at_work();
+	if (!config)
+		return 0;
+	struct task_struct *task = (struct task_struct *)context[0], *child = (struct task_struct *)context[1];
+	struct application *of = bpf_task_storage_get(&applications, task, 0, 0);
+	__u64 instance = of ? of->instance : 0;
+	struct known known;
+	if (config->unfiltered && find(config, cgroup_of(task), &known) && known.mode & MODE_FROM_EXEC) {
+		struct slot *slot = slot_at(known.slot);
+		if (slot && belongs(task, slot))
+			instance = slot->seen_at;
+	}
+	if (instance)
+		mark(child, instance);
+	return 0;
+}
+#endif
 
 PROGRAM("sched_process_exit")
 int exited(__u64 *context)
@@ -305,7 +321,7 @@ static __always_inline struct slot *signalled(struct task_struct *task, int sign
 	struct known known;
 	if (!config || signal < 1 || signal > 64)
 		return 0;
-	if (!find(config, cgroup_of(task), &known) || !counts(&known, FIELD(task, seccomp.mode)))
+	if (!find(config, cgroup_of(task), &known) || !counts(&known, task, FIELD(task, seccomp.mode)))
 		return 0;
 	return slot_at(known.slot);
 }

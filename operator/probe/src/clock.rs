@@ -11,14 +11,23 @@ pub(crate) struct Clock {
     zero: SystemTime,
 }
 
+/// How long the monotonic clock has run.
+fn monotonic() -> Duration {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(
+        u64::try_from(now.tv_sec).unwrap_or_default(),
+        u32::try_from(now.tv_nsec).unwrap_or_default(),
+    )
+}
+
+/// The same in nanoseconds, as `bpf_ktime_get_ns` and a task's `start_time` have it.
+pub(crate) fn nanoseconds() -> u64 {
+    u64::try_from(monotonic().as_nanos()).unwrap_or(u64::MAX)
+}
+
 impl Clock {
     pub(crate) fn read() -> Self {
-        let now = clock_gettime(ClockId::Monotonic);
-        let since = Duration::new(
-            u64::try_from(now.tv_sec).unwrap_or_default(),
-            u32::try_from(now.tv_nsec).unwrap_or_default(),
-        );
-        Self { zero: SystemTime::now().checked_sub(since).unwrap_or(SystemTime::UNIX_EPOCH) }
+        Self { zero: SystemTime::now().checked_sub(monotonic()).unwrap_or(SystemTime::UNIX_EPOCH) }
     }
 
     pub(crate) fn at(self, nanoseconds: u64) -> SystemTime {

@@ -3,7 +3,7 @@
 use aya::maps::{Array, HashMap, MapData};
 
 /// Changes with every layout in `bpf/maps.h`; part of the pins' path.
-pub(crate) const SCHEMA: u32 = 1;
+pub(crate) const SCHEMA: u32 = 2;
 
 pub(crate) const NATIVE_CALLS: usize = 512;
 pub(crate) const MAX_SLOTS: u32 = 1024;
@@ -49,9 +49,11 @@ pub(crate) struct Slot {
     pub(crate) lost_values: u64,
     pub(crate) lost_denials: u64,
     pub(crate) last_new_at: u64,
+    pub(crate) now_at: u64,
 }
 
-pub(crate) type SlotWords = [u64; 22];
+pub(crate) const SLOT_WORDS: usize = 23;
+pub(crate) type SlotWords = [u64; SLOT_WORDS];
 
 impl From<SlotWords> for Slot {
     fn from(words: SlotWords) -> Self {
@@ -67,6 +69,7 @@ impl From<SlotWords> for Slot {
             lost_values,
             lost_denials,
             last_new_at,
+            now_at,
         ] = rest;
         Self {
             owner,
@@ -87,6 +90,7 @@ impl From<SlotWords> for Slot {
             lost_values,
             lost_denials,
             last_new_at,
+            now_at,
         }
     }
 }
@@ -94,6 +98,34 @@ impl From<SlotWords> for Slot {
 impl Slot {
     pub(crate) const fn has(&self, flag: u64) -> bool {
         self.flags & flag != 0
+    }
+}
+
+/// `struct wanted`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) tag: u64,
+    pub(crate) mode: u64,
+    pub(crate) since: u64,
+}
+
+pub(crate) type WantedWords = [u64; 3];
+
+impl From<WantedWords> for Wanted {
+    fn from([tag, mode, since]: WantedWords) -> Self {
+        Self { tag, mode, since }
+    }
+}
+
+impl From<Wanted> for WantedWords {
+    fn from(wanted: Wanted) -> Self {
+        [wanted.tag, wanted.mode, wanted.since]
+    }
+}
+
+impl Wanted {
+    pub(crate) const fn has(&self, mode: u64) -> bool {
+        self.mode & mode != 0
     }
 }
 
@@ -156,7 +188,7 @@ pub(crate) fn wide(first: u32, second: u32) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Maps {
     pub(crate) config: HeldArray<[u32; 4]>,
-    pub(crate) targets: HashMap<MapData, TargetKey, [u64; 2]>,
+    pub(crate) targets: HashMap<MapData, TargetKey, WantedWords>,
     pub(crate) cgroups: HashMap<MapData, u64, [u32; 4]>,
     pub(crate) slots: HeldArray<SlotWords>,
     pub(crate) calls: HeldArray<CallWords>,
@@ -185,7 +217,7 @@ mod tests {
     fn a_slots_words_are_its_fields() {
         let slot = Slot::from(std::array::from_fn(|at| at as u64));
         assert_eq!((slot.owner, slot.id, slot.pod, slot.flags), (0, [2, 3, 4, 5], [6, 7], 8));
-        assert_eq!((slot.exit_at, slot.removed_at, slot.lost_calls, slot.last_new_at), (13, 15, 18, 21));
+        assert_eq!((slot.exit_at, slot.removed_at, slot.lost_calls, slot.now_at), (13, 15, 18, 22));
     }
 
     #[test]

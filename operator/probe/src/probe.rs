@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Error, Settings, Start, Target, Watch,
-    layout::{Config, MAX_SLOTS, Maps, TargetKey, mode},
+    Error, Settings, Start, Target, Watch, clock,
+    layout::{Config, MAX_SLOTS, Maps, TargetKey, Wanted, WantedWords, mode},
     pins::Pins,
     programs::{Programs, earlier_config, had_leave},
     slots::{Resting, failed, target_key},
@@ -18,6 +18,8 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// How long a freed slot rests: far longer than any program runs.
 const REST: Duration = Duration::from_secs(1);
+/// A [`Wanted::since`] that is not known yet: later than any task's start.
+const UNSETTLED: u64 = u64::MAX;
 
 /// How the programs are attached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,12 +99,13 @@ impl Probe {
         }
         self.programs.attach(&self.pins)?;
         self.attached = true;
-        if wanted.values().any(|[_, wanted]| wanted & mode::DENIALS != 0) && self.programs.raw.is_none() {
+        if wanted.values().any(|wanted| wanted.has(mode::DENIALS)) && self.programs.raw.is_none() {
             self.programs.attach_leave(&self.pins)?;
             self.leave_attached = true;
             self.config.pairing += u32::from(!paired);
         }
-        self.write_config(&wanted)
+        self.write_config(&wanted)?;
+        self.settle(wanted)
     }
 
     /// Watches a target from now on, or changes how it is watched.
@@ -112,7 +115,8 @@ impl Probe {
     /// When the kernel's map of targets is full, or a program can't be attached.
     pub fn watch(&mut self, target: &Target, watch: Watch) -> Result<()> {
         self.check(target, watch)?;
-        self.maps.targets.insert(target_key(target), words(watch), 0).map_err(failed("change", "targets"))?;
+        let earlier = self.wanted()?;
+        self.want(target, watch, &earlier)?;
         self.targets_changed()
     }
 
@@ -138,14 +142,12 @@ impl Probe {
         for (target, watch) in targets {
             self.check(target, *watch)?;
         }
+        let earlier = self.wanted()?;
         for (target, watch) in targets {
-            self.maps
-                .targets
-                .insert(target_key(target), words(*watch), 0)
-                .map_err(failed("change", "targets"))?;
+            self.want(target, *watch, &earlier)?;
         }
         let keep: BTreeSet<_> = targets.keys().map(target_key).collect();
-        for key in self.wanted()?.into_keys().filter(|key| !keep.contains(key)) {
+        for key in earlier.into_keys().filter(|key| !keep.contains(key)) {
             self.maps.targets.remove(&key).map_err(failed("change", "targets"))?;
         }
         self.targets_changed()
@@ -188,7 +190,7 @@ impl Probe {
         self.sweep()?;
         let found = self.maps.taken()?.into_iter().find(|(_, slot)| slot.owner == container.owner());
         let Some((index, slot)) = found else { return Ok(()) };
-        let tags: BTreeSet<_> = self.wanted()?.into_values().map(|[tag, _]| tag).collect();
+        let tags: BTreeSet<_> = self.wanted()?.into_values().map(|wanted| wanted.tag).collect();
         if slot.removed_at == 0 && tags.contains(&slot.tag) {
             return Err(Error::StillWatched);
         }
@@ -232,14 +234,44 @@ impl Probe {
         Ok(())
     }
 
-    fn wanted(&self) -> Result<BTreeMap<TargetKey, [u64; 2]>> {
-        self.maps.targets.iter().collect::<std::result::Result<_, _>>().map_err(failed("read", "targets"))
+    fn wanted(&self) -> Result<BTreeMap<TargetKey, Wanted>> {
+        let targets = self.maps.targets.iter().map(|entry| entry.map(|(key, words)| (key, words.into())));
+        targets.collect::<std::result::Result<_, _>>().map_err(failed("read", "targets"))
+    }
+
+    fn want(&mut self, target: &Target, watch: Watch, earlier: &BTreeMap<TargetKey, Wanted>) -> Result<()> {
+        let key = target_key(target);
+        let mode = modes(target, watch);
+        let running = earlier.get(&key).filter(|earlier| earlier.has(mode::NOW));
+        let since = match running {
+            _ if mode & mode::NOW == 0 => 0,
+            Some(earlier) => earlier.since,
+            None => UNSETTLED,
+        };
+        let wanted = Wanted { tag: watch.tag, mode, since };
+        self.maps.targets.insert(key, <WantedWords>::from(wanted), 0).map_err(failed("change", "targets"))
+    }
+
+    /// Says of each target that is watched as it runs since when that is so. Only now, when the programs see each new task: until
+    /// then every task is one that was there before, because nobody would see it being started.
+    fn settle(&mut self, mut wanted: BTreeMap<TargetKey, Wanted>) -> Result<()> {
+        let since = clock::nanoseconds();
+        let mut settled = false;
+        for (key, wanted) in wanted.iter_mut().filter(|(_, wanted)| wanted.since == UNSETTLED) {
+            wanted.since = since;
+            self.maps
+                .targets
+                .insert(key, <WantedWords>::from(*wanted), 0)
+                .map_err(failed("change", "targets"))?;
+            settled = true;
+        }
+        if settled { self.write_config(&wanted) } else { Ok(()) }
     }
 
     /// Attaches what the targets need and detaches what they don't, then tells the kernel that they have changed.
     fn targets_changed(&mut self) -> Result<()> {
         let wanted = self.wanted()?;
-        let denials = wanted.values().any(|[_, wanted]| wanted & mode::DENIALS != 0);
+        let denials = wanted.values().any(|wanted| wanted.has(mode::DENIALS));
         if !wanted.is_empty() && !self.attached {
             self.maps.forget_cgroups()?;
             self.programs.attach(&self.pins)?;
@@ -258,24 +290,25 @@ impl Probe {
             self.programs.detach_leave(&self.pins)?;
             self.leave_attached = false;
         }
-        Ok(())
+        self.settle(wanted)
     }
 
-    fn write_config(&mut self, wanted: &BTreeMap<TargetKey, [u64; 2]>) -> Result<()> {
-        let unfiltered = wanted.values().filter(|[_, wanted]| wanted & mode::FROM_EXEC != 0).count();
+    fn write_config(&mut self, wanted: &BTreeMap<TargetKey, Wanted>) -> Result<()> {
+        let unfiltered = wanted.values().filter(|wanted| wanted.has(mode::FROM_EXEC)).count();
         self.config.unfiltered = u32::try_from(unfiltered).unwrap_or(u32::MAX);
         self.config.generation = self.config.generation.wrapping_add(1);
         self.maps.config.0.set(0, <[u32; 4]>::from(self.config), 0).map_err(failed("change", "config"))
     }
 }
 
-/// `struct wanted`
-fn words(watch: Watch) -> [u64; 2] {
-    let start = match watch.start {
-        Start::Filter => 0,
-        Start::Exec => mode::FROM_EXEC,
-        Start::ContainerExec => mode::FROM_EXEC | mode::OWN_MOUNTS,
-        Start::Now => mode::FROM_EXEC | mode::NOW,
+/// `MODE_*`
+fn modes(target: &Target, watch: Watch) -> u64 {
+    let start = match (watch.start, target) {
+        (Start::Filter, _) => 0,
+        (Start::Exec, _) => mode::FROM_EXEC,
+        (Start::ContainerExec, _) => mode::FROM_EXEC | mode::OWN_MOUNTS,
+        (Start::Now, Target::Cgroup(_)) => mode::FROM_EXEC | mode::NOW,
+        (Start::Now, _) => mode::FROM_EXEC | mode::OWN_MOUNTS | mode::NOW,
     };
-    [watch.tag, start | if watch.denials { mode::DENIALS } else { 0 }]
+    start | if watch.denials { mode::DENIALS } else { 0 }
 }

@@ -24,6 +24,7 @@ const LEAVE: &str = "leave";
 const PROGRAMS: &[(&str, &str)] = &[
     ("made", "cgroup_mkdir"),
     ("removed", "cgroup_rmdir"),
+    ("forked", "sched_process_fork"),
     ("executed", "sched_process_exec"),
     ("exited", "sched_process_exit"),
     ("generated", "signal_generate"),
@@ -44,6 +45,7 @@ const PINNED: &[&str] = &[
     "arg_counts",
     "losses",
     "pairings",
+    "applications",
 ];
 
 /// Programs that the kernel has accepted.
@@ -178,7 +180,7 @@ fn load_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
         let loaded = match ebpf.program_mut(name) {
             Some(Program::BtfTracePoint(program)) => program.load(tracepoint, btf),
             Some(Program::RawTracePoint(program)) => program.load(),
-            // The raw object has no program for denied calls.
+            // The raw object has no programs that need task storage.
             _ => Ok(()),
         };
         loaded.map_err(|source| Error::Program { tracepoint, source: Box::new(source) })?;

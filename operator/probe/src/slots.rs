@@ -6,7 +6,9 @@ use crate::{
     Error,
     arguments::KEPT_ARGUMENTS,
     clock::Clock,
-    layout::{self, ArgumentKey, Maps, NATIVE_CALLS, RESTING, Slot, argument, argument_of, flag, wide},
+    layout::{
+        self, ArgumentKey, Maps, NATIVE_CALLS, RESTING, SLOT_WORDS, Slot, argument, argument_of, flag, wide,
+    },
     snapshot::{Argument, Call, Container, ContainerKey, Count, Losses, Recorded, Snapshot, Values},
 };
 
@@ -36,7 +38,7 @@ impl Maps {
     }
 
     pub(crate) fn losses(&self) -> Result<Losses> {
-        let mut kinds = [0; 4];
+        let mut kinds = [0; 5];
         for (index, kind) in (0..).zip(&mut kinds) {
             *kind = self.losses.0.get(&index, 0).map_err(failed("read", "losses"))?;
         }
@@ -121,7 +123,7 @@ impl Maps {
         for id in known {
             ignore_missing(self.cgroups.remove(&id)).map_err(failed("change", "cgroups"))?;
         }
-        let mut words = [0; 22];
+        let mut words = [0; SLOT_WORDS];
         words[0] = RESTING;
         self.slots.0.set(index, words, 0).map_err(failed("change", "slots"))
     }
@@ -133,7 +135,7 @@ impl Maps {
         remove(&mut self.denials, "denials", |key| key[0] == index)?;
         remove(&mut self.arg_values, "arg_values", |key| argument(argument_of(*key)).0 == index)?;
         remove(&mut self.arg_counts, "arg_counts", |key| argument(*key).0 == index)?;
-        self.slots.0.set(index, [0; 22], 0).map_err(failed("change", "slots"))
+        self.slots.0.set(index, [0; SLOT_WORDS], 0).map_err(failed("change", "slots"))
     }
 
     /// Forgets which cgroup is what.

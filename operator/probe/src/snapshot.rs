@@ -57,14 +57,15 @@ pub struct Container {
     /// Changes whenever the container's counters began at nothing again, and with nothing else: nanoseconds of the kernel's monotonic
     /// clock.
     pub instance: u64,
-    /// Whether its cgroup was made while it was watched. If not, its start was missed, and `exec` and `exit` may be those of another
-    /// program than its first.
+    /// Whether its cgroup was made while it was watched, as it is watched now. If not, its start may have been missed.
     pub whole: bool,
     /// Whether tasks without a filter were counted.
     pub unfiltered: bool,
-    /// When its application's first `execve` was seen.
+    /// When its application's first `execve` was seen. Always `None` where the start of a container may have been missed: then the
+    /// first `execve` that is seen may be an exec probe's. A cgroup that is watched by its path has one unless it was watched from
+    /// [`Start::Now`](crate::Start::Now) on.
     pub exec: Option<SystemTime>,
-    /// How the process of that `execve` ended.
+    /// How the process of that `execve` ended; `None` where `exec` is.
     pub exit: Option<Exit>,
     /// When its cgroup was removed.
     pub removed: Option<SystemTime>,
@@ -119,11 +120,13 @@ pub struct Losses {
     pub uncached: u64,
     /// Calls of which it can't be said whether they were denied, because the kernel had no memory.
     pub unpaired: u64,
+    /// Tasks without a filter that were not known as an application's, because the kernel had no memory: their calls are missing.
+    pub unmarked: u64,
 }
 
 impl Losses {
-    pub(crate) fn from_kinds([no_room, too_deep, uncached, unpaired]: [u64; 4]) -> Self {
-        Self { no_room, too_deep, uncached, unpaired }
+    pub(crate) fn from_kinds([no_room, too_deep, uncached, unpaired, unmarked]: [u64; 5]) -> Self {
+        Self { no_room, too_deep, uncached, unpaired, unmarked }
     }
 }
 

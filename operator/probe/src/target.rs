@@ -40,12 +40,14 @@ pub enum Target {
 pub enum Start {
     /// Those that have a seccomp filter: exactly what a filter sees, the runtime's own calls included.
     Filter,
-    /// Also those without a filter, from the first `execve` in the cgroup on.
+    /// Also those without a filter, each from its `execve` in the cgroup on, with its children and threads.
     Exec,
-    /// Also those without a filter, from the first `execve` in a mount namespace other than the parent process's on. That is a
-    /// container's application; the runtime's own programs share their parent's.
+    /// Also those without a filter, each from its `execve` in a mount namespace other than the parent process's on, with its children
+    /// and threads. That is a container's application, or a command that was run in the container later; the runtime's own programs,
+    /// which are in the cgroup as well, share their parent's.
     ContainerExec,
-    /// All of them, from now on: for an application that runs already, whose `execve` will not be seen.
+    /// As [`ContainerExec`](Self::ContainerExec) (as [`Exec`](Self::Exec) for a [`Target::Cgroup`]), and also all tasks that are
+    /// there already, with the children and threads that they start from now on: for an application whose `execve` will not be seen.
     Now,
 }
 

@@ -1,6 +1,6 @@
 //! The calls that a container makes are the calls that are counted.
 
-use portcullis_probe::{Attachment, Start, Target, Tracing, Watch};
+use portcullis_probe::{Attachment, Tracing};
 
 use crate::machine::{FILTERED, Node, SUBJECT, counts, expect, of};
 
@@ -95,61 +95,6 @@ fn calls_of_other_architectures_are_kept_apart() {
         ("exit_group", 1),
     ]);
     assert_eq!(counts(&of(&snapshot, id).calls), truth);
-}
-
-#[test]
-fn without_a_filter_counting_begins_with_the_applications_execve() {
-    let mut node = Node::new();
-    let pod = node.pod();
-    let (id, cgroup) = pod.container();
-    let watch = Watch { start: Start::ContainerExec, ..FILTERED };
-    node.watch(&pod.target(), watch).expect("a pod can be watched");
-    let exec = format!("exec={}", SUBJECT.display());
-    // As runc does: a program of its own in the cgroup, a mount namespace, then the application. unshare is 272.
-    let steps = ["call=102", &exec, "call=110", "call=272:0x20000", &exec, "call=39*2"];
-    assert!(cgroup.run(&steps).success());
-    let snapshot = node.snapshot().expect("a snapshot");
-    let recorded = of(&snapshot, id);
-    assert_eq!(counts(&recorded.calls), expect([("execve", 1), ("getpid", 2), ("exit_group", 1)]));
-    assert!(recorded.container.exec.is_some() && recorded.container.unfiltered);
-}
-
-#[test]
-fn an_application_that_runs_already_is_counted_from_now_on() {
-    let mut node = Node::new();
-    let pod = node.pod();
-    let (id, cgroup) = pod.container();
-    let mut running = cgroup.start(&["call=110"]);
-    node.watch(&pod.target(), Watch { start: Start::ContainerExec, ..FILTERED })
-        .expect("a pod can be watched");
-    let now = Watch { start: Start::Now, tag: 2, ..FILTERED };
-    node.watch(&Target::Container(id), now).expect("a container can be watched beside its pod");
-    running.go_on();
-    assert!(running.end().success());
-    let snapshot = node.snapshot().expect("a snapshot");
-    let recorded = of(&snapshot, id);
-    assert_eq!(counts(&recorded.calls), expect([("getppid", 1), ("exit_group", 1)]));
-    let container = &recorded.container;
-    assert_eq!((container.tag, container.whole, container.unfiltered), (2, false, true));
-}
-
-#[test]
-fn a_cgroup_of_ones_own_is_counted_from_its_first_execve() {
-    let mut node = Node::new();
-    let cgroup = node.root.child("command");
-    let inner = cgroup.child("inner");
-    let watch = Watch { start: Start::Exec, tag: 9, ..FILTERED };
-    node.watch(&Target::Cgroup(cgroup.path.parse().expect("a path")), watch)
-        .expect("a cgroup can be watched");
-    let exec = format!("exec={}", SUBJECT.display());
-    assert!(cgroup.run(&["call=102", &exec, "call=39"]).success());
-    assert!(inner.run(&["call=110"]).success());
-    let snapshot = node.snapshot().expect("a snapshot");
-    let [recorded] = snapshot.containers.as_slice() else { panic!("{snapshot:#?}") };
-    // The inner process was started by the test, and is part of the same whole.
-    let truth = expect([("execve", 1), ("getpid", 1), ("exit_group", 2), ("getppid", 1)]);
-    assert_eq!(counts(&recorded.calls), truth);
-    assert_eq!((recorded.container.id, recorded.container.tag), (None, 9));
 }
 
 #[test]

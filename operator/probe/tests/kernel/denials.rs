@@ -57,8 +57,8 @@ fn denied_calls_are_counted_whatever_they_return() {
 fn a_task_that_is_killed_names_its_last_call() {
     let mut node = Node::new();
     let pod = node.pod();
-    let (id, cgroup) = pod.container();
     node.watch(&pod.target(), DENIALS).expect("a pod can be watched");
+    let (id, cgroup) = pod.container();
     let exec = format!("exec={}", SUBJECT.display());
     let deny = [format!("deny=110:{KILL_THREAD}"), format!("deny=102:{KILL_PROCESS}")];
     let steps =

@@ -8,8 +8,8 @@ use crate::machine::{FILTERED, Node, SUBJECT, of};
 fn signals_handlers_and_the_exit_are_seen() {
     let mut node = Node::new();
     let pod = node.pod();
-    let (id, cgroup) = pod.container();
     node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    let (id, cgroup) = pod.container();
     let before = SystemTime::now();
     let exec = format!("exec={}", SUBJECT.display());
     // SIGUSR1 and SIGHUP are handled, SIGTERM ends it.
@@ -33,8 +33,8 @@ fn signals_handlers_and_the_exit_are_seen() {
 fn an_exit_status_is_the_first_programs_and_no_childs() {
     let mut node = Node::new();
     let pod = node.pod();
-    let (id, cgroup) = pod.container();
     node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    let (id, cgroup) = pod.container();
     let exec = format!("exec={}", SUBJECT.display());
     let status =
         cgroup.run(&["filter", &exec, "fork", "exit=7", "join", "thread", "call=39", "join", "exit=42"]);
@@ -42,4 +42,23 @@ fn an_exit_status_is_the_first_programs_and_no_childs() {
     let snapshot = node.snapshot().expect("a snapshot");
     let exit = of(&snapshot, id).container.exit.expect("it ended");
     assert_eq!((exit.code, exit.signal), (42, None));
+}
+
+#[test]
+fn the_first_program_of_a_container_that_ran_before_is_not_guessed() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    let exec = format!("exec={}", SUBJECT.display());
+    let mut application = cgroup.start(&["filter", &exec, "wait", "exit=42"]);
+    application.go_on();
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    // An exec probe's program, which ends while the application goes on.
+    assert_eq!(cgroup.run(&["filter", &exec, "exit=7"]).code(), Some(7));
+    let watched = of(&node.snapshot().expect("a snapshot"), id).container.clone();
+    assert_eq!((watched.whole, watched.exec, watched.exit), (false, None, None));
+    application.go_on();
+    assert_eq!(application.end().code(), Some(42));
+    let ended = of(&node.snapshot().expect("a snapshot"), id).container.clone();
+    assert_eq!((ended.exec, ended.exit), (None, None));
 }

@@ -246,6 +246,10 @@ impl Subject {
         self.child.id()
     }
 
+    pub(crate) fn running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked for").is_none()
+    }
+
     pub(crate) fn end(mut self) -> ExitStatus {
         self.child.wait().expect("the subject ends")
     }
@@ -286,6 +290,13 @@ pub(crate) fn counts(calls: &BTreeMap<Call, Count>) -> BTreeMap<String, u64> {
         if arch == "X86_64" { name } else { format!("{arch}/{name}") }
     };
     calls.iter().map(|(call, count)| (named(call), count.count)).collect()
+}
+
+/// What a container has been counted to do until now; nothing for one that was not seen yet.
+pub(crate) fn counted(node: &Node, id: ContainerId) -> BTreeMap<String, u64> {
+    let snapshot = node.snapshot().expect("a snapshot");
+    let found = snapshot.containers.iter().find(|recorded| recorded.container.id == Some(id));
+    found.map(|recorded| counts(&recorded.calls)).unwrap_or_default()
 }
 
 /// What a test expects.

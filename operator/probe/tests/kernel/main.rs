@@ -4,6 +4,7 @@
 //! and cgroups of its own, so tests disturb neither each other nor a cluster on the same machine.
 #![cfg(target_arch = "x86_64")]
 
+mod application;
 mod arguments;
 mod calls;
 mod denials;

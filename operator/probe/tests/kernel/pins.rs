@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 use aya::programs::{links::PinnedLink, loaded_programs};
 use portcullis_probe::{Attachment, Error, Probe, uninstall};
 
-use crate::machine::{DENIALS, FILTERED, Node, counts, expect, of, until, waits_in_read};
+use crate::{
+    application::{CONTAINER, NOW, OWN_MOUNTS, exec},
+    machine::{DENIALS, FILTERED, Node, counted, counts, expect, of, until, waits_in_read},
+};
 
 #[test]
 fn a_restart_loses_nothing() {
@@ -25,7 +28,7 @@ fn a_restart_loses_nothing() {
         "call=102",
     ]);
     subject.go_on();
-    until("the first calls are counted", || counts(&of_or_none(&node, id)).get("read") == Some(&1));
+    until("the first calls are counted", || counted(&node, id).get("read") == Some(&1));
     node.close();
     subject.go_on();
     // The second read is entered when the calls before it were made, with no process of ours alive.
@@ -41,6 +44,84 @@ fn a_restart_loses_nothing() {
 }
 
 #[test]
+fn a_restart_loses_no_application_without_a_filter() {
+    for watch in [CONTAINER, NOW] {
+        let mut node = Node::new();
+        let pod = node.pod();
+        let (id, cgroup) = pod.container();
+        let begin: &[&str] = if watch == NOW { &[] } else { &[OWN_MOUNTS, &exec()] };
+        let rest = [
+            "call=39*10",
+            "wait",
+            "call=39*100",
+            "fork",
+            "wait",
+            "call=39*1000",
+            "join",
+            "wait",
+            "call=39*10000",
+        ];
+        let mut application = cgroup.start(&[begin, &rest].concat());
+        node.watch(&pod.target(), watch).expect("a pod can be watched");
+        application.go_on();
+        until("the first calls are counted", || counted(&node, id).get("read") == Some(&1));
+        // A runtime's process, which waits, is none of the application's before and after.
+        let mut runtime = cgroup.start(&["call=102"]);
+        node.close();
+        application.go_on();
+        // Its child waits, started while no process of ours is alive.
+        let children = format!("/proc/{0}/task/{0}/children", application.id());
+        until("the child waits", || {
+            let child = fs::read_to_string(&children).unwrap_or_default();
+            child.trim().parse().is_ok_and(waits_in_read)
+        });
+        node.reopen();
+        node.watch_only(&BTreeMap::from([(pod.target(), watch)])).expect("targets can be confirmed");
+        runtime.go_on();
+        assert!(runtime.end().success());
+        application.go_on();
+        until("the child's calls are counted", || counted(&node, id).get("read") == Some(&3));
+        application.go_on();
+        assert!(application.end().success());
+        let mut truth =
+            expect([("getpid", 11110), ("read", 3), ("fork", 1), ("wait4", 1), ("exit_group", 2)]);
+        if watch == CONTAINER {
+            truth.insert("execve".to_owned(), 1);
+        }
+        assert_eq!(counted(&node, id), truth, "{watch:?}");
+    }
+}
+
+#[test]
+fn a_new_process_takes_over_while_an_application_forks() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (id, cgroup) = pod.container();
+    node.watch(&pod.target(), CONTAINER).expect("a pod can be watched");
+    let exec = exec();
+    let forks = 200;
+    let mut steps = vec![OWN_MOUNTS, &exec];
+    steps.extend(std::iter::repeat_n(["fork", "call=110*2000", "join"], forks).flatten());
+    steps.push("exit=17");
+    let mut subject = cgroup.start(&steps);
+    subject.go_on();
+    let mut restarts = 0;
+    while subject.running() {
+        node.close();
+        node.reopen();
+        restarts += 1;
+    }
+    assert_eq!(subject.end().code(), Some(17));
+    let counted = counted(&node, id);
+    let least = 2000 * forks as u64;
+    assert!(
+        (least..=least + restarts).contains(&counted["getppid"]),
+        "{counted:?} after {restarts} restarts"
+    );
+    assert!(restarts > 0);
+}
+
+#[test]
 fn a_new_process_takes_over_in_the_middle_of_calls() {
     let mut node = Node::new();
     let pod = node.pod();
@@ -49,29 +130,16 @@ fn a_new_process_takes_over_in_the_middle_of_calls() {
     let mut subject = cgroup.start(&["filter", "call=110*300000"]);
     subject.go_on();
     let mut restarts = 0;
-    while !counts(&of_or_none(&node, id)).contains_key("exit_group") {
+    while !counted(&node, id).contains_key("exit_group") {
         node.close();
         node.reopen();
         restarts += 1;
     }
     assert!(subject.end().success());
-    let counted = counts(&of_or_none(&node, id))["getppid"];
+    let counted = counted(&node, id)["getppid"];
     // A call during the store that hands over may count twice, never not at all.
     assert!((300_000..=300_000 + restarts).contains(&counted), "{counted} after {restarts} restarts");
     assert!(restarts > 0);
-}
-
-fn of_or_none(
-    node: &Node,
-    id: portcullis_probe::ContainerId,
-) -> BTreeMap<portcullis_probe::Call, portcullis_probe::Count> {
-    let snapshot = node.snapshot().expect("a snapshot");
-    snapshot
-        .containers
-        .into_iter()
-        .find(|recorded| recorded.container.id == Some(id))
-        .map(|recorded| recorded.calls)
-        .unwrap_or_default()
 }
 
 #[test]
@@ -81,11 +149,11 @@ fn nothing_is_attached_while_nothing_is_watched() {
     assert_eq!(links(&node), 0);
     let pod = node.pod();
     node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
-    assert_eq!(links(&node), 7);
-    node.watch(&pod.target(), DENIALS).expect("a watch can change");
     assert_eq!(links(&node), 8);
+    node.watch(&pod.target(), DENIALS).expect("a watch can change");
+    assert_eq!(links(&node), 9);
     node.watch(&pod.target(), FILTERED).expect("a watch can change");
-    assert_eq!(links(&node), 7);
+    assert_eq!(links(&node), 8);
     node.unwatch(&pod.target()).expect("a watch can end");
     assert_eq!((node.attachment(), links(&node), node.targets().expect("targets")), (Attachment::None, 0, 0));
     let (_, cgroup) = pod.container();
@@ -156,11 +224,11 @@ fn uninstalling_detaches_and_unloads() {
             aya::programs::links::FdLink::from(link).info().expect("its info").program_id()
         })
         .collect();
-    assert_eq!(programs.len(), 8);
+    assert_eq!(programs.len(), 9);
     let loaded = || loaded_programs().flatten().filter(|program| programs.contains(&program.id())).count();
-    assert_eq!(loaded(), 8);
+    assert_eq!(loaded(), 9);
     node.close();
-    assert_eq!(loaded(), 8, "they outlive the process");
+    assert_eq!(loaded(), 9, "they outlive the process");
     assert!(uninstall(&node.settings.bpffs, &node.settings.node).expect("pins can be removed"));
     until("the kernel has unloaded the programs", || loaded() == 0);
     assert!(!node.directory().exists());
