@@ -50,7 +50,7 @@ impl Metrics {
                 Opts::new(
                     name("lost"),
                     "What the kernel could count for no container since its maps were made, by kind: no_room and unpaired \
-                     are calls, too_deep are cgroups, uncached only costs time",
+                     are calls, unmarked are tasks, too_deep are cgroups, uncached only costs time",
                 ),
                 &["kind"],
             )?,
@@ -86,10 +86,14 @@ impl Metrics {
     /// Shows what a snapshot says.
     pub(crate) fn show(&self, snapshot: &Snapshot) {
         self.containers.set(i64::try_from(snapshot.containers.len()).unwrap_or(i64::MAX));
-        let Losses { no_room, too_deep, uncached, unpaired } = snapshot.losses;
-        for (kind, count) in
-            [("no_room", no_room), ("too_deep", too_deep), ("uncached", uncached), ("unpaired", unpaired)]
-        {
+        let Losses { no_room, too_deep, uncached, unpaired, unmarked } = snapshot.losses;
+        for (kind, count) in [
+            ("no_room", no_room),
+            ("too_deep", too_deep),
+            ("uncached", uncached),
+            ("unpaired", unpaired),
+            ("unmarked", unmarked),
+        ] {
             self.lost.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }

@@ -55,7 +55,7 @@ pub(crate) struct Session {
     ledger: Option<Ledger>,
     tracks: BTreeMap<ContainerKey, Track>,
     /// The node's losses when the recording began here.
-    losses_before: NodeLosses,
+    losses_before: Losses,
     /// Grows whenever there is something worth a write.
     version: u64,
     written: u64,
@@ -110,7 +110,7 @@ impl Session {
             names: recording.spec.containers.iter().cloned().collect(),
             ledger: None,
             tracks: BTreeMap::new(),
-            losses_before: NodeLosses::default(),
+            losses_before: Losses::default(),
             version: 0,
             written: 0,
             ending: false,
@@ -156,10 +156,10 @@ impl Session {
     pub(crate) fn load(&mut self, read: Read, losses: NodeLosses) {
         let Read { mut ledger, invalid, platform } = read;
         let reported = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
-        self.losses_before = NodeLosses {
-            no_room: losses.no_room.saturating_sub(reported.calls),
-            unpaired: losses.unpaired.saturating_sub(reported.denials),
-            ..losses
+        self.losses_before = Losses {
+            calls: lost_calls(losses).saturating_sub(reported.calls),
+            denials: losses.unpaired.saturating_sub(reported.denials),
+            values: 0,
         };
         if let Some(platform) = platform {
             ledger.on(platform);
@@ -228,9 +228,9 @@ impl Session {
     pub(crate) fn report_losses(&mut self, losses: NodeLosses) {
         let Some(ledger) = &mut self.ledger else { return };
         let lost = Losses {
-            calls: losses.no_room.saturating_sub(self.losses_before.no_room),
+            calls: lost_calls(losses).saturating_sub(self.losses_before.calls),
             values: 0,
-            denials: losses.unpaired.saturating_sub(self.losses_before.unpaired),
+            denials: losses.unpaired.saturating_sub(self.losses_before.denials),
         };
         let known = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
         if lost == known || lost.is_none() {
@@ -349,6 +349,11 @@ fn source(recorded: &Recorded, cut: u32) -> Source {
 fn cut_of(source: &Source, instance: u64) -> Option<u32> {
     let (counters, cut) = source.instance.split_once('.')?;
     (u64::from_str_radix(counters, 16).ok()? == instance).then(|| cut.parse().ok())?
+}
+
+/// Calls that are missing: of a task that is not known as its application's at least one is.
+const fn lost_calls(losses: NodeLosses) -> u64 {
+    losses.no_room.saturating_add(losses.unmarked)
 }
 
 /// The subject of what can be told of no container.
