@@ -159,7 +159,7 @@ impl LocalCluster {
         if self.wanted_record().ok().is_none_or(|wanted| self.record().ok() != Some(wanted)) {
             return Ok(false);
         }
-        let status = self.status().await?;
+        let status = self.lasting_status().await?;
         if !status.processes_are_well() {
             progress::say(format_args!("the cluster is broken: {}", status.complaint()));
             return Ok(false);

@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use anyhow::Result;
+use tokio::time::{Instant, sleep};
 
 use super::LocalCluster;
 use crate::{Component, control_plane, health, machine, node::Node, wait};
 
 /// How long a kubelet that was started again may take to answer.
 const KUBELET_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a process that runs may be silent before it counts as broken.
+const SILENCE: Duration = Duration::from_secs(90);
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// One process of the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +41,13 @@ impl Status {
     #[must_use]
     pub fn processes_are_well(&self) -> bool {
         !self.processes.is_empty() && self.processes.values().all(|&status| status == ProcessStatus::Well)
+    }
+
+    /// Whether every process runs, though some do not answer.
+    #[must_use]
+    pub fn is_only_silent(&self) -> bool {
+        let silent = self.processes.values().any(|&status| status == ProcessStatus::Silent);
+        silent && self.processes.values().all(|&status| status != ProcessStatus::Dead)
     }
 
     /// Whether every node is Ready.
@@ -123,6 +134,18 @@ impl LocalCluster {
             // A containerd that does not answer shows as a node that is not Ready.
             None => true,
         }
+    }
+
+    /// How the cluster is, once it answers, or has not for some time: a busy machine answers late, and a cluster that others use must
+    /// not be started anew for that.
+    pub(crate) async fn lasting_status(&self) -> Result<Status> {
+        let mut last = self.status().await?;
+        let end = Instant::now() + SILENCE;
+        while last.is_only_silent() && Instant::now() < end {
+            sleep(LOOK_AGAIN).await;
+            last = self.status().await?;
+        }
+        Ok(last)
     }
 
     /// Waits until a part that was started answers.
