@@ -1,6 +1,7 @@
 //! `record`: what a test suite calls, and the profile of it.
 
 mod export;
+mod status;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -28,10 +29,14 @@ pub(crate) struct Arguments {
 enum Command {
     /// Make a profile of what a SeccompRecording has seen, or merge it into a committed one.
     Export(Box<export::Arguments>),
+    /// Say how far recordings are, and what they have not seen.
+    #[command(visible_alias = "list")]
+    Status(Box<status::Arguments>),
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
     match &arguments.command {
         Command::Export(arguments) => export::run(arguments, console),
+        Command::Status(arguments) => status::run(arguments, console),
     }
 }
