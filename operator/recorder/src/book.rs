@@ -77,6 +77,11 @@ impl Book {
         self.pods.get(&pod.uid).is_some_and(|entry| entry.pod.run() != pod.run())
     }
 
+    /// Whether something new is said of a recording that goes on, a test run among it.
+    pub(crate) fn changes_recording(&self, recording: &SeccompRecording) -> bool {
+        self.sessions.get(&Key::of(recording)).is_some_and(|session| session.differs(recording))
+    }
+
     /// Takes in a recording.
     ///
     /// # Errors
@@ -180,6 +185,9 @@ impl Book {
         for session in self.sessions.values_mut() {
             session.settle(&there, &keys);
             session.report_losses(snapshot.losses);
+            let runs = |entry: &Entry| !entry.gone && !entry.pod.over && session.wants(&entry.pod);
+            let has_pods = self.pods.values().any(runs);
+            session.answer(has_pods);
         }
         let counted: BTreeSet<_> =
             snapshot.containers.iter().filter_map(|recorded| recorded.container.pod).collect();
@@ -204,7 +212,11 @@ impl Book {
             let decided = entry.gone || pod.over || waited.is_some_and(|waited| waited > UNKNOWN_FOR);
             // The sandbox is in no status. One that was not seen from its making ran before, so a status had told of it.
             let sandbox = !container.whole || first.1 == container.key;
-            if !decided || sandbox {
+            if !decided && !sandbox {
+                sessions.for_each(|session| session.note_unnamed(container.key, pod));
+                return false;
+            }
+            if sandbox {
                 return decided;
             }
             return sessions.fold(true, |told, session| {
@@ -213,7 +225,11 @@ impl Book {
             });
         };
         let mut done = true;
-        for session in sessions.filter(|session| session.wants_container(&identity.name)) {
+        for session in sessions {
+            if !session.wants_container(&identity.name) {
+                session.pass_over(container.key);
+                continue;
+            }
             session.report(Sighting { recorded, pod, identity, ended, now });
             done &= session.is_done_with(container.key);
         }

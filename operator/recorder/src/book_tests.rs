@@ -122,7 +122,7 @@ fn snapshot(containers: &[Recorded]) -> Snapshot {
 
 fn nothing_yet() -> Read {
     let platform = Platform { kernel: "6.18".to_owned(), runtime: "containerd://1.7".to_owned() };
-    Read { ledger: Ledger::default(), invalid: None, platform: Some(platform) }
+    Read { ledger: Ledger::default(), invalid: None, platform: Some(platform), observed_generation: None }
 }
 
 /// A book with a pod and recordings whose parts were read.
@@ -357,3 +357,6 @@ fn a_recording_that_has_ended_is_written_once_more_and_dropped() {
     book.recording_applied(&ended).unwrap();
     assert!(book.is_idle(), "one that has ended does not begin again");
 }
+
+#[path = "bracket_tests.rs"]
+mod bracket;

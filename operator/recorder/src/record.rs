@@ -171,6 +171,10 @@ impl AtWork {
                 self.synced(0)?;
             }
             News::Recording(recording) => {
+                // The same where the recording itself says which run is under way.
+                if self.is_synced() && self.recorder.book.changes_recording(&recording) {
+                    self.round()?;
+                }
                 if let Err(problem) = self.recorder.book.recording_applied(&recording) {
                     self.recorder.reporter.report(Report {
                         level: Level::Warning,
@@ -287,7 +291,7 @@ impl AtWork {
         for (key, session) in book.news() {
             let pace = self.paces.entry(key.clone()).or_insert_with(Pace::new);
             let rested = pace.wrote.is_none_or(|wrote| now.duration_since(wrote) >= every);
-            if !pace.is_free(now) || session.goes_on() && !rested {
+            if !pace.is_free(now) || session.goes_on() && !rested && !session.is_awaited() {
                 continue;
             }
             let Some((part, version)) = book.part(key) else { continue };

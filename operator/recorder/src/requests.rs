@@ -51,6 +51,8 @@ pub(crate) struct Read {
     pub(crate) invalid: Option<InvalidPart>,
     /// Where it is recorded.
     pub(crate) platform: Option<Platform>,
+    /// The recording's generation that an earlier recorder took in.
+    pub(crate) observed_generation: Option<i64>,
 }
 
 /// The API server.
@@ -71,12 +73,13 @@ impl Requests {
         let part = patient(parts.get_opt(&format!("{}.{}", key.name, self.node))).await?;
         // Of an earlier recording of that name: it goes with its owner.
         let part = part.filter(|part| part.spec.recording_uid == uid);
+        let observed_generation = part.as_ref().and_then(|part| part.spec.observed_generation);
         let (ledger, invalid) = match part.map(|part| part.spec.ledger()) {
             None => (Ledger::default(), None),
             Some(Ok(ledger)) => (ledger, None),
             Some(Err(invalid)) => (Ledger::default(), Some(invalid)),
         };
-        Ok(Read { ledger, invalid, platform: self.platform().await? })
+        Ok(Read { ledger, invalid, platform: self.platform().await?, observed_generation })
     }
 
     async fn platform(&self) -> Result<Option<Platform>, Failed> {

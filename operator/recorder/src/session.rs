@@ -51,6 +51,16 @@ pub(crate) struct Session {
     selector: Selector,
     /// The containers that are recorded; all where none is named.
     names: BTreeSet<String>,
+    /// The recording's generation that is taken in.
+    generation: Option<i64>,
+    /// The test run that it says is under way.
+    run: Option<String>,
+    /// Containers that nothing names yet, each with the run in which it was seen first.
+    unnamed: BTreeMap<ContainerKey, String>,
+    /// What must be named before the generation is answered; none where it is answered, or nobody asked.
+    unanswered: Option<BTreeSet<ContainerKey>>,
+    /// The version in which the generation is answered, which is written without waiting.
+    answer: u64,
     /// None until the node's part was read.
     ledger: Option<Ledger>,
     tracks: BTreeMap<ContainerKey, Track>,
@@ -108,6 +118,11 @@ impl Session {
             created: created.map_or(0, |time| seconds(time.0.into())),
             selector,
             names: recording.spec.containers.iter().cloned().collect(),
+            generation: recording.metadata.generation,
+            run: recording.spec.run.clone(),
+            unnamed: BTreeMap::new(),
+            unanswered: None,
+            answer: 0,
             ledger: None,
             tracks: BTreeMap::new(),
             losses_before: Losses::default(),
@@ -121,6 +136,49 @@ impl Session {
     pub(crate) fn update(&mut self, newer: Self) {
         self.selector = newer.selector;
         self.names = newer.names;
+        self.run = newer.run;
+        if newer.generation != self.generation {
+            self.generation = newer.generation;
+            self.unanswered = Some(self.unnamed.keys().copied().collect());
+        }
+    }
+
+    /// Whether this is another generation of the recording than the one that was taken in.
+    pub(crate) fn differs(&self, recording: &SeccompRecording) -> bool {
+        recording.metadata.generation != self.generation
+    }
+
+    /// Answers a new generation, once all that was done before is in the ledger: whoever made it may wait for that. Where the node has
+    /// neither pods of the recording nor anything to tell, nobody does.
+    pub(crate) fn answer(&mut self, has_pods: bool) {
+        let Some(ledger) = &self.ledger else { return };
+        let Some(awaited) = &self.unanswered else { return };
+        if awaited.iter().any(|key| self.unnamed.contains_key(key)) {
+            return;
+        }
+        self.unanswered = None;
+        if has_pods || !ledger.total().is_empty() {
+            self.version += 1;
+            self.answer = self.version;
+        }
+    }
+
+    /// Whether somebody waits for what is to be written.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.answer > self.written
+    }
+
+    /// The test run that a pod's calls count for now.
+    fn run_of<'a>(&'a self, pod: &'a Pod) -> &'a str {
+        self.run.as_deref().unwrap_or_else(|| pod.run())
+    }
+
+    /// Notes a container that nothing names yet: what it does counts for the present run, whenever its name comes.
+    pub(crate) fn note_unnamed(&mut self, key: ContainerKey, pod: &Pod) {
+        if !self.unnamed.contains_key(&key) {
+            let run = self.run_of(pod).to_owned();
+            self.unnamed.insert(key, run);
+        }
     }
 
     pub(crate) fn uid(&self) -> &str {
@@ -154,7 +212,7 @@ impl Session {
 
     /// Goes on from what an earlier recorder of this node wrote.
     pub(crate) fn load(&mut self, read: Read, losses: NodeLosses) {
-        let Read { mut ledger, invalid, platform } = read;
+        let Read { mut ledger, invalid, platform, observed_generation } = read;
         let reported = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
         self.losses_before = Losses {
             calls: lost_calls(losses).saturating_sub(reported.calls),
@@ -172,20 +230,29 @@ impl Session {
             ledger.report(source, nobody(), &seen);
             self.version += 1;
         }
+        if observed_generation != self.generation {
+            // It came while no recorder ran, or just now.
+            self.unanswered.get_or_insert_default();
+        }
         self.ledger = Some(ledger);
     }
 
     /// Takes in what a container was seen to do.
     pub(crate) fn report(&mut self, sighting: Sighting<'_>) {
         let Sighting { recorded, pod, identity, ended, now } = sighting;
+        let run = self.run_of(pod).to_owned();
         let Some(ledger) = &mut self.ledger else { return };
         let told = identity.exit.filter(|_| !identity.running);
         let counted = observation(recorded, told);
         let key = recorded.container.key;
-        let track =
-            self.tracks.entry(key).or_insert_with(|| Track::begin(ledger, self.created, sighting, &counted));
-        if track.run != pod.run() {
-            track.cut(ledger, pod.run(), now);
+        let first_run = self.unnamed.remove(&key);
+        let is_known = self.tracks.contains_key(&key);
+        let track = self.tracks.entry(key).or_insert_with(|| {
+            Track::begin(ledger, self.created, sighting, &counted, first_run.as_deref().unwrap_or(&run))
+        });
+        // What was not reported yet is the earlier run's; one that has ended does nothing in a later one.
+        if track.run != run && is_known && track.ended_in.is_none() {
+            track.cut(ledger, &run, now);
         }
         let mut seen = track.seen(&counted);
         let container = &recorded.container;
@@ -212,8 +279,14 @@ impl Session {
         }
     }
 
+    /// It is a container that is not recorded after all.
+    pub(crate) fn pass_over(&mut self, key: ContainerKey) {
+        self.unnamed.remove(&key);
+    }
+
     /// Takes in that a container was there of which nothing can be told: neither its name nor its image.
     pub(crate) fn report_unknown(&mut self, recorded: &Recorded) {
+        self.unnamed.remove(&recorded.container.key);
         let Some(ledger) = &mut self.ledger else { return };
         let calls = recorded.calls.values().fold(0_u64, |sum, count| sum.saturating_add(count.count));
         let seen = Observation { losses: Losses { calls, ..Losses::default() }, ..Observation::default() };
@@ -252,6 +325,7 @@ impl Session {
     pub(crate) fn settle(&mut self, there: &BTreeSet<(String, u64)>, keys: &BTreeSet<ContainerKey>) {
         let Some(ledger) = &mut self.ledger else { return };
         self.tracks.retain(|key, _| keys.contains(key));
+        self.unnamed.retain(|key, _| keys.contains(key));
         let gone = |source: &Source| {
             let instance = source.instance.split_once('.').map_or("", |(instance, _)| instance);
             let instance = u64::from_str_radix(instance, 16).ok();
@@ -277,7 +351,10 @@ impl Session {
 
     /// What to write now, and which version that is. None while the part was not read.
     pub(crate) fn part(&self, node: &str) -> Option<(SeccompRecordingPart, u64)> {
-        let spec = SeccompRecordingPartSpec::of_node(&self.key.name, &self.uid, node, self.ledger.as_ref()?);
+        // Until a generation is answered, the one before is told.
+        let generation = self.generation.filter(|_| self.unanswered.is_none());
+        let spec = SeccompRecordingPartSpec::of_node(&self.key.name, &self.uid, node, self.ledger.as_ref()?)
+            .observing(generation);
         let mut part = SeccompRecordingPart::new(&spec.object_name(), spec);
         part.metadata.namespace = Some(self.key.namespace.clone());
         part.metadata.owner_references = Some(vec![self.owner.clone()]);
@@ -292,8 +369,14 @@ impl Session {
 
 impl Track {
     /// Goes on where an earlier recorder ended, or begins.
-    fn begin(ledger: &Ledger, created: u64, sighting: Sighting<'_>, counted: &Observation) -> Self {
-        let Sighting { recorded, pod, now, .. } = sighting;
+    fn begin(
+        ledger: &Ledger,
+        created: u64,
+        sighting: Sighting<'_>,
+        counted: &Observation,
+        run: &str,
+    ) -> Self {
+        let Sighting { recorded, now, .. } = sighting;
         let container = &recorded.container;
         let first = source(recorded, 0);
         let same =
@@ -304,7 +387,7 @@ impl Track {
         let late = open.is_none() && earlier_recording;
         Self {
             source: open.map_or(first, |(source, ..)| source.clone()),
-            run: open.map_or(pod.run(), |(_, subject, _)| &subject.run).to_owned(),
+            run: open.map_or(run, |(_, subject, _)| &subject.run).to_owned(),
             before: late.then(|| (counted.clone(), seconds(now))),
             late,
             counted: counted.clone(),

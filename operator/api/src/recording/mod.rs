@@ -109,6 +109,11 @@ pub struct SeccompRecordingSpec {
     /// What becomes of the profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<RecordingOutput>,
+    /// The test run that is under way: what every recorded pod does while this is set counts for that run, whatever the pod's label
+    /// portcullis.dev/run says. `kubectl seccomp record run` sets it while a command runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "run_name")]
+    pub run: Option<String>,
 }
 
 /// The profile to make of a recording.
@@ -192,6 +197,12 @@ impl SeccompRecording {
         self.spec.output.as_ref().is_some_and(|output| output.create)
     }
 
+    /// The test run that a pod's calls count for now, given the value of its label [`crate::RUN_LABEL`]; empty for none.
+    #[must_use]
+    pub fn run_of<'r>(&'r self, label: Option<&'r str>) -> &'r str {
+        self.spec.run.as_deref().or(label).unwrap_or_default()
+    }
+
     /// What an object that goes with the recording names as its owner. None where the recording has no UID yet.
     #[must_use]
     pub fn owner_reference(&self) -> Option<OwnerReference> {
@@ -216,6 +227,16 @@ impl ProfileToMake {
     pub fn errno(&self) -> Option<u32> {
         (self.action() == Action::Errno).then(|| self.default_errno_ret.unwrap_or(DEFAULT_ERRNO))
     }
+}
+
+/// A label's value that is not empty, as the pods' own label would have it.
+fn run_name(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 63,
+        "pattern": "^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    })
 }
 
 fn container_names(_: &mut SchemaGenerator) -> Schema {

@@ -17,7 +17,9 @@ use crate::constants::MAX_IMAGE_LENGTH;
 /// A node's recorder creates the node's part, with the recording as its owner, once it has something to tell, and writes it alone; an
 /// admission policy holds it to that by the node's name in its token. It writes when there is something new
 /// ([`portcullis_profile::recording::Observation::is_news_after`]) or a container ended, at most every ten seconds; counts alone cause
-/// no write.
+/// no write. A new generation of the recording is answered at once, where the node has pods of it or a part: it reads all counters
+/// under the run that went before, and then writes `observedGeneration`. By that `kubectl seccomp record run` knows that a run has
+/// begun everywhere, and at the end that the last counts are written down.
 ///
 /// # Why nothing is lost or counted twice
 /// A part is the whole of what its node saw, so a later one replaces an earlier one. A recorder that starts anew reads it back
@@ -63,6 +65,10 @@ pub struct SeccompRecordingPartSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = crate::MAX_RECORDED_NODE_LENGTH))]
     pub node: Option<String>,
+    /// The recording's metadata.generation that the recorder has taken in: what containers did before that is in the entries, under
+    /// the run that went before it. None for what nodes saw that are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
     /// Kernels and container runtimes that it was recorded on, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::MAX_PLATFORMS))]
@@ -205,6 +211,7 @@ impl SeccompRecordingPartSpec {
             recording: recording.to_owned(),
             recording_uid: recording_uid.to_owned(),
             node: None,
+            observed_generation: None,
             platforms: platforms
                 .map(|Platform { kernel, runtime }| RecordingPlatform {
                     kernel: cut(kernel),
@@ -217,6 +224,19 @@ impl SeccompRecordingPartSpec {
                 .map(|(subject, observation)| RecordedEntry::of(subject, observation))
                 .collect(),
         }
+    }
+
+    /// The same, saying which generation of the recording was taken in before it was written down.
+    #[must_use]
+    pub fn observing(mut self, generation: Option<i64>) -> Self {
+        self.observed_generation = generation;
+        self
+    }
+
+    /// Whether everything that was done before a generation of the recording is in it.
+    #[must_use]
+    pub fn has_observed(&self, generation: i64) -> bool {
+        self.observed_generation.is_some_and(|observed| observed >= generation)
     }
 
     /// The name of the object.

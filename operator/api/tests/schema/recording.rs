@@ -50,6 +50,7 @@ fn takes_a_whole_recording() {
         },
         "end": {"duration": "1h", "noNewCallFor": "10m"},
         "output": {"create": true},
+        "run": "smoke-1.2_a",
     });
     assert_eq!(recording(spec.clone()), [""; 0]);
     assert_eq!(recording(json!({"podSelector": {}})), [""; 0]);
@@ -61,6 +62,7 @@ fn takes_a_whole_recording() {
     }))
     .unwrap();
     assert_eq!((read.profile_name().as_str(), read.creates_profile()), ("web", true));
+    assert_eq!(read.run_of(Some("nightly")), "smoke-1.2_a");
     let profile = read.spec.profile.clone().unwrap();
     assert_eq!((profile.action(), profile.errno()), (Action::Errno, Some(1)));
     let owner = read.owner_reference().unwrap();
@@ -123,6 +125,16 @@ fn argument_rules_are_for_the_calls_of_which_an_argument_is_recorded() {
     assert!(
         names.contains(&json!("*")) && names.contains(&json!("socket")) && !names.contains(&json!("read"))
     );
+}
+
+#[test]
+fn without_a_run_of_its_own_the_pods_label_counts() {
+    let without: SeccompRecording = serde_json::from_value(json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompRecording", "metadata": {"name": "rec"},
+        "spec": {"podSelector": {}},
+    }))
+    .unwrap();
+    assert_eq!((without.run_of(Some("nightly")), without.run_of(None)), ("nightly", ""));
 }
 
 fn part(name: &str, node: Option<&str>, uid: &str) -> Value {
@@ -223,6 +235,9 @@ fn a_recorder_reads_back_what_it_wrote() {
     }
     assert!(ledger.settle(&source("a")));
     let spec = SeccompRecordingPartSpec::of_node("web", "u", "n1", &ledger);
+    assert!(!spec.has_observed(1));
+    let spec = spec.observing(Some(2));
+    assert!(spec.has_observed(2) && !spec.has_observed(3));
     assert_eq!(spec.object_name(), "web.n1");
     let written = serde_json::to_value(&spec).unwrap();
     assert_eq!(written["entries"][0]["calls"], "SCMP_ARCH_X86_64=0:2:0");

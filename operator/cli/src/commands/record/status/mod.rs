@@ -123,7 +123,7 @@ impl Line {
             namespace: recording.namespace().unwrap_or_default(),
             name: recording.name_any(),
             created: recording.metadata.creation_timestamp,
-            run: None,
+            run: recording.spec.run.clone(),
             status: recording.status,
         }
     }
