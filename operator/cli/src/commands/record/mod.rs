@@ -1,6 +1,7 @@
 //! `record`: what a test suite calls, and the profile of it.
 
 mod export;
+mod run;
 mod status;
 
 use anyhow::Result;
@@ -29,6 +30,8 @@ pub(crate) struct Arguments {
 enum Command {
     /// Make a profile of what a SeccompRecording has seen, or merge it into a committed one.
     Export(Box<export::Arguments>),
+    /// Run a command, and count what the recorded pods do meanwhile for one test run.
+    Run(Box<run::Arguments>),
     /// Say how far recordings are, and what they have not seen.
     #[command(visible_alias = "list")]
     Status(Box<status::Arguments>),
@@ -37,6 +40,7 @@ enum Command {
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
     match &arguments.command {
         Command::Export(arguments) => export::run(arguments, console),
+        Command::Run(arguments) => run::run(arguments, console),
         Command::Status(arguments) => status::run(arguments, console),
     }
 }
