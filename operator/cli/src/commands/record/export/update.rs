@@ -141,7 +141,7 @@ fn section(title: &str, entries: &[&Entry<'_>], is_new: bool, out: &mut dyn Writ
         for one in entry.differences {
             let (before, after) = (explain::outcome(one.mine), explain::outcome(one.theirs));
             let words = match is_new {
-                true => format!("{}: {after}, {before} before", one.in_words),
+                true => format!("{}: {after} (before: {before})", one.in_words),
                 false => one.in_words.clone(),
             };
             for line in wrapped(&words, WIDTH - 4) {
@@ -172,7 +172,7 @@ fn summary(merged: &Merged) -> String {
         (looser, format!("{looser} looser")),
         (arches, format!("{} more", counted(arches, "architecture"))),
         (usize::from(merged.gained.is_empty()), "nothing to add".to_owned()),
-        (kept, format!("{kept} kept that were not recorded this time")),
+        (kept, format!("{kept} kept that this recording did not see")),
     ];
     let said: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();
