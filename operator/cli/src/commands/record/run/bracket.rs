@@ -62,12 +62,14 @@ impl Bracket {
             ),
             _ => Ok(()),
         };
-        bracket.generation = bracket.write(cluster, Some(run), refuse_other).await?;
+        let begun = bracket.write(cluster, Some(run), refuse_other).await?;
+        bracket.generation = begun.with_context(|| format!("{of} was deleted just now"))?;
         Ok(bracket)
     }
 
-    /// Takes `spec.run` away, unless somebody else has set another one. Gives the generation since which it is gone.
-    pub(super) async fn end(&self, cluster: &Cluster) -> Result<i64> {
+    /// Takes `spec.run` away, unless somebody else has set another one. Gives the generation since which it is gone; none where the
+    /// recording is.
+    pub(super) async fn end(&self, cluster: &Cluster) -> Result<Option<i64>> {
         let mut failed = None;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
@@ -75,10 +77,10 @@ impl Bracket {
             }
             match self.write(cluster, None, |_| Ok(())).await {
                 Ok(generation) => return Ok(generation),
-                Err(error) if FailureKind::of_attempt(&error) == FailureKind::Unreachable => {
-                    failed = Some(error)
+                Err(error) if FailureKind::of_attempt(&error) == FailureKind::Forbidden => {
+                    return Err(self.left_behind(error));
                 }
-                Err(error) => return Err(self.left_behind(error)),
+                Err(error) => failed = Some(error),
             }
         }
         let error = failed.context("it was tried").unwrap_or_else(|error| error);
@@ -93,28 +95,28 @@ impl Bracket {
         ))
     }
 
-    /// Writes `spec.run` over the present version of the recording.
+    /// Writes `spec.run` over the present version of the recording. None where it is not there any more.
     async fn write(
         &self,
         cluster: &Cluster,
         run: Option<&str>,
         check: impl Fn(&SeccompRecording) -> Result<()>,
-    ) -> Result<i64> {
+    ) -> Result<Option<i64>> {
         let api: Api<SeccompRecording> = Api::namespaced(cluster.client.clone(), &self.namespace);
         let attempt = |verb| Attempt::new::<SeccompRecording>(verb, Some(&self.namespace));
         let parameters =
             PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let mut overtaken = None;
         for _ in 0..ATTEMPTS {
-            let present = api.get(&self.name).await.map_err(|error| attempt("get").failed(&error))?;
-            if present.metadata.uid.as_deref().unwrap_or_default() != self.uid {
-                bail!("{} was deleted and made anew meanwhile", recordings::describe(&present));
-            }
+            let present = api.get_opt(&self.name).await.map_err(|error| attempt("get").failed(&error))?;
+            // Another one of that name is not the one that the run is of.
+            let mine = present.filter(|one| one.metadata.uid.as_deref().unwrap_or_default() == self.uid);
+            let Some(present) = mine else { return Ok(None) };
             check(&present)?;
             let is_mine = present.spec.run.as_deref() == Some(&self.run);
             let generation = present.metadata.generation.unwrap_or_default();
             if run.is_none() && !is_mine {
-                return Ok(generation);
+                return Ok(Some(generation));
             }
             let patch = json!({
                 "metadata": {"resourceVersion": present.metadata.resource_version},
@@ -128,7 +130,7 @@ impl Bracket {
                             "the cluster's SeccompRecording knows no spec.run: update Portcullis's resource definitions"
                         );
                     }
-                    return Ok(written.metadata.generation.unwrap_or_default());
+                    return Ok(Some(written.metadata.generation.unwrap_or_default()));
                 }
                 Err(error) => {
                     let error = attempt("patch").failed(&error);

@@ -124,7 +124,10 @@ impl Run<'_> {
         };
         let worked = match begun {
             Ok(None) => work(&mut nodes, signals).await,
-            Ok(Some(ended)) => Ok(ended),
+            Ok(Some(ended)) => {
+                console.note("interrupted before the command began");
+                Ok(ended)
+            }
             Err(error) => Err(error),
         };
         // Whatever came of it, the run ends.
@@ -134,7 +137,11 @@ impl Run<'_> {
             (Err(error), Ok(_)) => return Err(error),
             (Err(error), Err(also)) => return Err(error.context(format!("{also:#}"))),
         };
-        let after = ended?;
+        let Some(after) = ended? else {
+            let of = recordings::describe(&self.recording);
+            console.note(format_args!("{of} was deleted meanwhile: nothing is left of the run"));
+            return Ok(Verdict::Status(worked.code()));
+        };
         let waited = tokio::select! {
             waited = self.finish(&bracket, after, &nodes, console) => waited,
             _ = signals.next() => {

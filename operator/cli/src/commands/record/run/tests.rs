@@ -22,6 +22,7 @@ struct State {
     /// The definition knows the field.
     knows_run: bool,
     may_list_pods: bool,
+    is_deleted: bool,
     /// Writes that are overtaken from now on.
     conflicts: u32,
     /// What was asked to be written.
@@ -39,6 +40,7 @@ impl Server {
             answers: true,
             knows_run: true,
             may_list_pods: true,
+            is_deleted: false,
             conflicts: 0,
             writes: Vec::new(),
         })))
@@ -82,6 +84,9 @@ impl State {
     fn answer(&mut self, asked: &Asked) -> (StatusCode, Value) {
         let watches = asked.query.contains("watch=true");
         match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", RECORDINGS) if self.is_deleted => {
+                fake::refusal(StatusCode::NOT_FOUND, "NotFound", "not found")
+            }
             ("GET", RECORDINGS) => (StatusCode::OK, self.recording()),
             ("PATCH", RECORDINGS) => {
                 assert!(asked.query.contains("fieldManager=kubectl-seccomp"), "{}", asked.query);
@@ -204,6 +209,16 @@ async fn another_run_is_not_disturbed() {
     };
     assert_eq!(around(&server, false, taken).await.unwrap(), Verdict::Status(0));
     assert_eq!(server.state().run.as_deref(), Some("other"));
+}
+
+#[tokio::test]
+async fn a_recording_that_is_deleted_meanwhile_does_not_hide_how_the_command_ended() {
+    let server = Server::new();
+    let deletes = async |nodes: &mut Nodes, signals: &mut Signals| {
+        server.state().is_deleted = true;
+        shell("exit 4")(nodes, signals).await
+    };
+    assert_eq!(around(&server, false, deletes).await.unwrap(), Verdict::Status(4));
 }
 
 #[tokio::test]
