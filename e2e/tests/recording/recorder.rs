@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// A pod that runs a shell line once, on a node.
-fn once(name: &str, app: &str, node: &str, line: &str, profile: Option<&str>) -> Result<Pod> {
+pub(crate) fn once(name: &str, app: &str, node: &str, line: &str, profile: Option<&str>) -> Result<Pod> {
     let mut pod = busybox(
         name,
         &json!({
@@ -36,7 +36,7 @@ fn once(name: &str, app: &str, node: &str, line: &str, profile: Option<&str>) ->
     Ok(pod)
 }
 
-fn phase(pod: &Pod) -> &str {
+pub(crate) fn phase(pod: &Pod) -> &str {
     pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
 }
 
