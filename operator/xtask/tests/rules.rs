@@ -13,6 +13,7 @@ use xtask::{codegen, workspace_root};
 const ARROWS: &[(&str, &[&str])] = &[
     ("portcullis-profile", &[]),
     ("portcullis-probe", &["portcullis-profile"]),
+    ("portcullis-trace", &["portcullis-profile"]),
     ("portcullis-api", &["portcullis-profile"]),
     ("portcullis-artifact", &["portcullis-profile"]),
     ("portcullis-runtime", &[]),

@@ -1,0 +1,100 @@
+//! The requests of ptrace(2) that a tracer needs.
+//!
+//! nix has safe functions for them, and can't pass on a real-time signal: its `Signal` has none, its `waitpid` fails on them. glibc
+//! itself uses two (for setuid(2) and pthread_cancel(3) with threads), so a program would hang. It has no `PTRACE_LISTEN` either,
+//! without which a stopped program does not go on.
+
+use std::io;
+
+use rustix::process::Pid;
+
+/// `PTRACE_EVENT_*` and their options: include/uapi/linux/ptrace.h.
+pub(crate) const OPTIONS: i32 = libc::PTRACE_O_TRACESYSGOOD
+    | libc::PTRACE_O_TRACEFORK
+    | libc::PTRACE_O_TRACEVFORK
+    | libc::PTRACE_O_TRACECLONE
+    | libc::PTRACE_O_TRACEEXEC
+    | libc::PTRACE_O_EXITKILL;
+
+/// How a task goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resume {
+    /// To the next entry or exit of a call, with this signal; 0 is none.
+    Run(i32),
+    /// It stays stopped, and says when SIGCONT comes.
+    Listen,
+    /// Untraced, with this signal; 0 is none.
+    Detach(i32),
+}
+
+/// `struct ptrace_syscall_info` of include/uapi/linux/ptrace.h, with the entry's part of the union, the longest.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallInfo {
+    pub(crate) op: u8,
+    padding: [u8; 3],
+    /// `AUDIT_ARCH_*`.
+    pub(crate) arch: u32,
+    instruction_pointer: u64,
+    stack_pointer: u64,
+    /// Of an entry alone.
+    pub(crate) number: u64,
+    /// Of an entry alone.
+    pub(crate) arguments: [u64; 6],
+}
+
+/// `PTRACE_SYSCALL_INFO_ENTRY`
+pub(crate) const ENTRY: u8 = 1;
+
+/// Begins to trace a task without stopping it.
+pub(crate) fn seize(pid: Pid) -> io::Result<()> {
+    let options = usize::try_from(OPTIONS).unwrap_or_default();
+    request(libc::PTRACE_SEIZE, pid, 0, options)
+}
+
+/// Stops a traced task.
+pub(crate) fn interrupt(pid: Pid) -> io::Result<()> {
+    request(libc::PTRACE_INTERRUPT, pid, 0, 0)
+}
+
+/// Lets a stopped task go on.
+pub(crate) fn resume(pid: Pid, how: Resume) -> io::Result<()> {
+    let (what, signal) = match how {
+        Resume::Run(signal) => (libc::PTRACE_SYSCALL, signal),
+        Resume::Listen => (libc::PTRACE_LISTEN, 0),
+        Resume::Detach(signal) => (libc::PTRACE_DETACH, signal),
+    };
+    request(what, pid, 0, usize::try_from(signal).unwrap_or_default())
+}
+
+#[cfg(target_env = "musl")]
+type Kind = libc::c_int;
+#[cfg(not(target_env = "musl"))]
+type Kind = libc::c_uint;
+
+#[expect(unsafe_code, reason = "the C library's function takes its arguments as they come")]
+fn request(kind: Kind, pid: Pid, address: usize, data: usize) -> io::Result<()> {
+    // SAFETY: the requests above take numbers, and none that is read or written as memory of this process.
+    let answer = unsafe { libc::ptrace(kind, pid.as_raw_pid(), address, data) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// What the kernel says of a task that stopped at a call.
+#[expect(unsafe_code, reason = "the kernel writes into a structure of ours")]
+pub(crate) fn call_info(pid: Pid) -> io::Result<CallInfo> {
+    let mut info = CallInfo::default();
+    let size = size_of::<CallInfo>();
+    // SAFETY: the kernel writes at most `size` bytes at the address, and any bytes make a `CallInfo`.
+    let answer =
+        unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, pid.as_raw_pid(), size, &raw mut info) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(info) }
+}
+
+/// What a task's event says: of an execve(2), which thread made it.
+#[expect(unsafe_code, reason = "the kernel writes into a number of ours")]
+pub(crate) fn event_message(pid: Pid) -> io::Result<u64> {
+    let mut message: libc::c_ulong = 0;
+    // SAFETY: the kernel writes one unsigned long at the address.
+    let answer = unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid.as_raw_pid(), 0, &raw mut message) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(message) }
+}
