@@ -14,8 +14,8 @@ pub(crate) enum Verdict {
     No,
     /// There is an answer as far as it goes, and why it isn't whole was said: 2.
     Incomplete,
-    /// That of a command that was run.
-    Status(u8),
+    /// What a command that was run exited with.
+    Exited(u8),
 }
 
 impl From<Verdict> for ExitCode {
@@ -24,7 +24,7 @@ impl From<Verdict> for ExitCode {
             Verdict::Yes => Self::SUCCESS,
             Verdict::No => Self::FAILURE,
             Verdict::Incomplete => Self::from(ERROR),
-            Verdict::Status(code) => Self::from(code),
+            Verdict::Exited(code) => Self::from(code),
         }
     }
 }

@@ -104,13 +104,13 @@ impl Record {
         self.seen.ended(exit);
     }
 
-    /// Everything, at the end.
-    pub(crate) fn finish(mut self) -> Observation {
-        self.seen.observed_at(now());
+    pub(crate) fn observation(&self) -> Observation {
+        let mut seen = self.seen.clone();
+        seen.observed_at(now());
         if let Some(before) = &self.before_signal {
-            self.seen.compare_with_earlier(before);
+            seen.compare_with_earlier(before);
         }
-        self.seen
+        seen
     }
 }
 

@@ -140,10 +140,16 @@ impl Tracer {
         Ok(())
     }
 
-    /// What was seen.
+    /// How the command ended, if it has.
     #[must_use]
-    pub fn finish(self) -> Observation {
-        self.record.finish()
+    pub const fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
+
+    /// What was seen until now.
+    #[must_use]
+    pub fn observation(&self) -> Observation {
+        self.record.observation()
     }
 
     fn next(&mut self, options: WaitOptions) -> Result<Option<(Pid, WaitStatus)>> {

@@ -64,7 +64,7 @@ fn trace(program: &Path, arguments: &[&str]) -> (Observation, Option<Exit>) {
         }
         progress == Progress::Done
     });
-    (tracer.finish(), exit)
+    (tracer.observation(), exit)
 }
 
 fn subject(steps: &[&str]) -> Observation {
@@ -203,7 +203,7 @@ fn a_stopped_process_goes_on_when_it_is_told_to() {
     until(&mut tracer, "it ends", |progress| progress == Progress::Done);
     let mut nothing = String::new();
     child.stdout.take().expect("a pipe").read_to_string(&mut nothing).expect("it ended");
-    assert_eq!(counts(&tracer.finish())["getppid"], 1);
+    assert_eq!(counts(&tracer.observation())["getppid"], 1);
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn what_runs_on_is_released_and_lives() {
     assert!(!tracer.tasks().is_empty());
     tracer.release().expect("it can be released");
     assert!(tracer.tasks().is_empty());
-    let seen = tracer.finish();
+    let seen = tracer.observation();
     assert!(seen.marks.contains(&Mark::NonZeroExit));
     child.stdin.take().expect("a pipe").write_all(b".").expect("it reads");
     let mut said = String::new();

@@ -23,7 +23,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         "portcullis-recorder",
         &["portcullis-api", "portcullis-probe", "portcullis-profile", "portcullis-runtime"],
     ),
-    ("portcullis-cli", &["portcullis-api", "portcullis-artifact", "portcullis-profile"]),
+    (
+        "portcullis-cli",
+        &[
+            "portcullis-api",
+            "portcullis-artifact",
+            "portcullis-probe",
+            "portcullis-profile",
+            "portcullis-trace",
+        ],
+    ),
     (
         "portcullis",
         &["portcullis-agent", "portcullis-controller", "portcullis-recorder", "portcullis-runtime"],

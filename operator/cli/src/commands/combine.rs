@@ -100,7 +100,7 @@ fn run(files: &[PathBuf], combine: Combine, did: &str, console: &mut Console) ->
         loaded.iter().map(|one| NamedProfile { name: &one.name, profile: &one.profile }).collect();
     let combined = combine(&named)?;
     for (at, contribution) in combined.contributions.iter().enumerate() {
-        console::note(&provenance(contribution, at == 0, did));
+        console::note(&provenance(contribution, at == 0, did, NAMED));
     }
     let notes = combined.notes.len();
     for note in combined.notes.iter().take(NAMED) {
@@ -113,8 +113,8 @@ fn run(files: &[PathBuf], combine: Combine, did: &str, console: &mut Console) ->
     Ok(Verdict::Yes)
 }
 
-/// What a file did to the result.
-fn provenance(contribution: &Contribution, is_first: bool, did: &str) -> String {
+/// What a file did to the result, in so many names at most.
+pub(super) fn provenance(contribution: &Contribution, is_first: bool, did: &str, named: usize) -> String {
     let Contribution { profile, calls, changed, arguments } = contribution;
     let lets = format!("{profile}: lets {} through", count(*calls));
     if is_first {
@@ -122,10 +122,14 @@ fn provenance(contribution: &Contribution, is_first: bool, did: &str) -> String 
     }
     let mut parts = Vec::new();
     if !changed.is_empty() {
-        parts.push(format!("{did} {}: {}", count(changed.len()), some(changed)));
+        parts.push(format!("{did} {}: {}", count(changed.len()), some(changed, named)));
     }
     if !arguments.is_empty() {
-        parts.push(format!("changed the arguments of {}: {}", count(arguments.len()), some(arguments)));
+        parts.push(format!(
+            "changed the arguments of {}: {}",
+            count(arguments.len()),
+            some(arguments, named)
+        ));
     }
     if parts.is_empty() {
         parts.push(format!("{did} nothing"));
@@ -138,9 +142,9 @@ fn count(calls: usize) -> String {
 }
 
 /// The first names of a list.
-fn some(names: &[String]) -> String {
-    let first = names[..names.len().min(NAMED)].join(", ");
-    match names.len().checked_sub(NAMED) {
+fn some(names: &[String], named: usize) -> String {
+    let first = names[..names.len().min(named)].join(", ");
+    match names.len().checked_sub(named) {
         None | Some(0) => first,
         Some(more) => format!("{first} and {more} more"),
     }

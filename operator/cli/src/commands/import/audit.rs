@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
+use portcullis_api::ProfileSpec;
 use portcullis_profile::{
     docker,
     import::audit::{Audit, AuditLog, Program, Seen},
@@ -99,7 +100,7 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     }
     let generated = log.observed().profile(&generation);
     let origin = Origin { kind: "audit records", files: files.clone(), found };
-    options.write(&generated.profile, form, &origin, console.out())?;
+    options.write(&generated.profile, form, &origin, ProfileSpec::default(), console.out())?;
     Ok(Verdict::Yes)
 }
 

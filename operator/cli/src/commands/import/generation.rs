@@ -16,7 +16,7 @@ use crate::{
 /// What generated profiles have in common.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "The profile")]
-pub(super) struct Options {
+pub(crate) struct Options {
     /// What happens to calls that were not seen.
     #[arg(long, value_name = "ACTION", default_value = "SCMP_ACT_ERRNO", value_parser = parse_action)]
     default_action: Action,
@@ -38,7 +38,7 @@ pub(super) struct Options {
 
 /// The forms of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Form {
+pub(crate) enum Form {
     /// An OCI seccomp document (JSON).
     Oci,
     /// A SeccompProfile of portcullis.dev/v1alpha1 (YAML), which says in an annotation what it was made from.
@@ -50,7 +50,7 @@ const MADE_FROM: &str = "portcullis.dev/made-from";
 
 impl Options {
     /// What was asked for.
-    pub(super) fn generation(&self) -> Result<Generation> {
+    pub(crate) fn generation(&self) -> Result<Generation> {
         const ENOSYS: u32 = 38;
         let takes_errno = matches!(self.default_action, Action::Errno | Action::Trace);
         if self.errno.is_some() && !takes_errno {
@@ -74,13 +74,14 @@ impl Options {
         })
     }
 
-    /// Writes a profile; what it was made from goes into it where there is a place, and is said besides where there is
-    /// none.
-    pub(super) fn write(
+    /// Writes a profile, as a custom resource with the rest of its spec; what it was made from goes into it where there is a
+    /// place, and is said besides where there is none.
+    pub(crate) fn write(
         &self,
         profile: &Profile,
         form: Form,
         origin: &Origin,
+        spec: ProfileSpec,
         out: &mut dyn Write,
     ) -> Result<()> {
         match form {
@@ -93,7 +94,7 @@ impl Options {
                 let spec = SeccompProfileSpec {
                     profile: ProfileSpec {
                         profile: Some(SeccompDocument::from(&profile.canonical())),
-                        ..ProfileSpec::default()
+                        ..spec
                     },
                 };
                 let mut resource = SeccompProfile::new(&name, spec);

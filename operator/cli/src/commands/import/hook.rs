@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use portcullis_api::ProfileSpec;
 use portcullis_profile::{MAX_DOCUMENT_BYTES, import::hook::Hook};
 
 use super::{
@@ -72,6 +73,6 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         files: vec![file.clone()],
         found: counted(names as u64, "call"),
     };
-    options.write(&profile, *output, &origin, console.out())?;
+    options.write(&profile, *output, &origin, ProfileSpec::default(), console.out())?;
     Ok(Verdict::Yes)
 }

@@ -1,9 +1,9 @@
 //! `import`: profiles of what was seen elsewhere.
 
 mod audit;
-mod generation;
+pub(super) mod generation;
 mod hook;
-mod origin;
+pub(super) mod origin;
 mod source;
 mod strace;
 

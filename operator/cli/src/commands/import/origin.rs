@@ -12,18 +12,18 @@ const MAX_NAMED: usize = 5;
 
 /// What a profile was made from.
 #[derive(Debug)]
-pub(super) struct Origin {
+pub(crate) struct Origin {
     /// What it is: `strace`.
-    pub(super) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The files.
-    pub(super) files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// What was found in them: `2 calls in 40 lines`.
-    pub(super) found: String,
+    pub(crate) found: String,
 }
 
 impl Origin {
     /// A name for a resource: the first file's, as Kubernetes takes it.
-    pub(super) fn resource_name(&self) -> String {
+    pub(crate) fn resource_name(&self) -> String {
         let stem = self.files.first().and_then(|file| file.file_stem()).unwrap_or_default().to_string_lossy();
         let mapped: String = stem
             .to_lowercase()
@@ -50,6 +50,6 @@ impl fmt::Display for Origin {
 }
 
 /// `1 line`, `2 lines`.
-pub(super) fn counted(count: u64, one: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str) -> String {
     if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::{Args, builder::PossibleValuesParser};
+use portcullis_api::ProfileSpec;
 use portcullis_profile::{
     Arch,
     import::{
@@ -114,7 +115,7 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             counted(lines, "line")
         ),
     };
-    options.write(&generated.profile, *output, &origin, console.out())?;
+    options.write(&generated.profile, *output, &origin, ProfileSpec::default(), console.out())?;
     Ok(Verdict::Yes)
 }
 

@@ -1,6 +1,7 @@
-//! `record`: what a test suite calls, and the profile of it.
+//! `record`: a profile of what is called, on this machine or by a test suite in a cluster.
 
 mod export;
+mod local;
 mod run;
 mod status;
 
@@ -13,17 +14,43 @@ use crate::{
     verdict::Verdict,
 };
 
-const EXAMPLES: &[Example] = &[Example {
-    about: "Try out in the cluster, in Audit mode, what a recording came to",
-    command: "kubectl seccomp record export web | kubectl apply -f -",
-}];
+const EXAMPLES: &[Example] = &[
+    Example { about: "Record a command", command: "kubectl seccomp record --file ls.json -- ls -l" },
+    Example {
+        about: "Add what a second run needs, and see what that is",
+        command: "kubectl seccomp record --file ls.json -- ls; kubectl seccomp record --merge ls.json --file ls.json -- ls -l /",
+    },
+    Example {
+        about: "Record a program for a container that runc starts, into a cluster",
+        command: "kubectl seccomp record --with-runtime-base runc -o cr --name app -- ls | kubectl apply -f -",
+    },
+    Example {
+        about: "Record a container from before its start until it ends",
+        command: "ID=$(podman create app); kubectl seccomp record --container $ID --file app.json & sleep 3; podman start $ID; wait",
+    },
+    Example {
+        about: "Record five minutes of a container that runs already",
+        command: "kubectl seccomp record --container 3f4e --for 5m --file app.json",
+    },
+    Example {
+        about: "Try out in the cluster, in Audit mode, what a recording came to",
+        command: "kubectl seccomp record export web | kubectl apply -f -",
+    },
+];
 
-/// What to do with recordings.
+/// What to record on this machine, or what to do with a cluster's recordings.
 #[derive(Debug, Args)]
-#[command(after_help = example::help(EXAMPLES), args_conflicts_with_subcommands = true)]
+#[command(
+    long_about = local::LONG,
+    after_help = example::help_after(local::AFTER, EXAMPLES),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    local: local::LocalArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -39,8 +66,9 @@ enum Command {
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
     match &arguments.command {
-        Command::Export(arguments) => export::run(arguments, console),
-        Command::Run(arguments) => run::run(arguments, console),
-        Command::Status(arguments) => status::run(arguments, console),
+        Some(Command::Export(arguments)) => export::run(arguments, console),
+        Some(Command::Run(arguments)) => run::run(arguments, console),
+        Some(Command::Status(arguments)) => status::run(arguments, console),
+        None => local::run(&arguments.local, console),
     }
 }

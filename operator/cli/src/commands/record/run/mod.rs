@@ -140,7 +140,7 @@ impl Run<'_> {
         let Some(after) = ended? else {
             let of = recordings::describe(&self.recording);
             console.note(format_args!("{of} was deleted meanwhile: nothing is left of the run"));
-            return Ok(Verdict::Status(worked.code()));
+            return Ok(Verdict::Exited(worked.code()));
         };
         let waited = tokio::select! {
             waited = self.finish(&bracket, after, &nodes, console) => waited,
@@ -153,7 +153,7 @@ impl Run<'_> {
         if let Err(error) = waited {
             console.note(format_args!("{error:#}"));
         }
-        Ok(Verdict::Status(worked.code()))
+        Ok(Verdict::Exited(worked.code()))
     }
 
     /// Waits until the run has begun on each node that has running pods of the recording.

@@ -160,7 +160,7 @@ async fn the_recording_names_the_run_while_the_command_runs_and_the_status_is_th
         assert_eq!(nodes.running().iter().collect::<Vec<_>>(), ["n1"]);
         shell("exit 3")(nodes, signals).await
     };
-    assert_eq!(around(&server, false, meanwhile).await.unwrap(), Verdict::Status(3));
+    assert_eq!(around(&server, false, meanwhile).await.unwrap(), Verdict::Exited(3));
     assert_eq!(server.state().writes, set_and_taken_away());
     assert_eq!(server.state().run, None);
 }
@@ -169,7 +169,7 @@ async fn the_recording_names_the_run_while_the_command_runs_and_the_status_is_th
 async fn a_write_that_was_overtaken_is_made_again() {
     let server = Server::new();
     server.state().conflicts = 2;
-    assert_eq!(around(&server, false, shell("exit 0")).await.unwrap(), Verdict::Status(0));
+    assert_eq!(around(&server, false, shell("exit 0")).await.unwrap(), Verdict::Exited(0));
     assert_eq!(server.state().writes, set_and_taken_away());
 }
 
@@ -190,7 +190,7 @@ async fn what_is_missing_at_the_end_does_not_hide_how_the_command_ended() {
         server.state().answers = false;
         shell("kill -9 $$")(nodes, signals).await
     };
-    assert_eq!(around(&server, false, stops_answering).await.unwrap(), Verdict::Status(137));
+    assert_eq!(around(&server, false, stops_answering).await.unwrap(), Verdict::Exited(137));
     assert_eq!(server.state().run, None);
 }
 
@@ -201,13 +201,13 @@ async fn another_run_is_not_disturbed() {
     let error = around(&server, false, async |_, _| panic!("it is not run")).await.unwrap_err().to_string();
     assert!(error.contains("the run nightly is under way") && error.contains("--take-over"), "{error}");
     assert!(server.state().writes.is_empty());
-    assert_eq!(around(&server, true, shell("exit 0")).await.unwrap(), Verdict::Status(0));
+    assert_eq!(around(&server, true, shell("exit 0")).await.unwrap(), Verdict::Exited(0));
     // One that somebody set meanwhile stays.
     let taken = async |nodes: &mut Nodes, signals: &mut Signals| {
         server.state().run = Some("other".to_owned());
         shell("exit 0")(nodes, signals).await
     };
-    assert_eq!(around(&server, false, taken).await.unwrap(), Verdict::Status(0));
+    assert_eq!(around(&server, false, taken).await.unwrap(), Verdict::Exited(0));
     assert_eq!(server.state().run.as_deref(), Some("other"));
 }
 
@@ -218,14 +218,14 @@ async fn a_recording_that_is_deleted_meanwhile_does_not_hide_how_the_command_end
         server.state().is_deleted = true;
         shell("exit 4")(nodes, signals).await
     };
-    assert_eq!(around(&server, false, deletes).await.unwrap(), Verdict::Status(4));
+    assert_eq!(around(&server, false, deletes).await.unwrap(), Verdict::Exited(4));
 }
 
 #[tokio::test]
 async fn without_the_right_to_read_pods_it_works_and_waits_for_fewer() {
     let server = Server::new();
     server.state().may_list_pods = false;
-    assert_eq!(around(&server, false, shell("exit 0")).await.unwrap(), Verdict::Status(0));
+    assert_eq!(around(&server, false, shell("exit 0")).await.unwrap(), Verdict::Exited(0));
     assert_eq!(server.state().writes, set_and_taken_away());
 }
 
@@ -252,7 +252,7 @@ async fn a_command_that_can_not_be_run_ends_the_run_too() {
 async fn a_signal_goes_to_the_command() {
     let server = Server::new();
     let asked = "trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.1; done";
-    assert_eq!(around(&server, false, shell(asked)).await.unwrap(), Verdict::Status(7));
+    assert_eq!(around(&server, false, shell(asked)).await.unwrap(), Verdict::Exited(7));
     assert_eq!(server.state().run, None);
 }
 

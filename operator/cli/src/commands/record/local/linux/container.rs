@@ -1,0 +1,224 @@
+//! A container of this machine, known by its id alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use portcullis_probe::{ContainerId, Hierarchy, Recorded, Start, Target};
+use portcullis_profile::recording::{Observation, Subject};
+
+use super::{
+    cgroups::{self, Mounted},
+    ebpf::{self, OwnProbe},
+    observation,
+    signals::Signals,
+    summary, tally,
+};
+use crate::{
+    cluster::connection::Limit,
+    commands::{import::origin::Origin, record::local::product::Order},
+    console::{self, Console},
+    verdict::Verdict,
+};
+
+/// How often a look is taken.
+const TICK: Duration = Duration::from_millis(200);
+/// How many digits of an id people read.
+const SHORT: usize = 12;
+
+/// A container that is recorded.
+struct Watched {
+    id: ContainerId,
+    probe: OwnProbe,
+    mounted: Mounted,
+    /// Its cgroup, once it is known.
+    cgroup: Option<PathBuf>,
+    /// How it was last asked for.
+    start: Start,
+    before_signal: Option<Observation>,
+}
+
+/// How a recording ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Ended,
+    TimeIsOver,
+    Asked,
+}
+
+pub(super) fn run(
+    text: &str,
+    limit: Option<Limit>,
+    order: &Order<'_>,
+    console: &mut Console,
+) -> Result<Verdict> {
+    ebpf::may_load().context("a container can be recorded by root alone")?;
+    let hierarchy = Hierarchy::of_this_machine()?;
+    let mounted = Mounted::find(hierarchy)?;
+    let (id, cgroup) = resolve(text, &mounted)?;
+    let signals = Signals::new()?;
+    let mut watched = Watched::begin(id, cgroup, mounted, OwnProbe::open(hierarchy)?)?;
+    let since = Instant::now();
+    let end = watched.until_the_end(limit.and_then(|Limit(time)| time), &signals)?;
+    let (observation, runtime) = watched.finish()?;
+    let short = id.to_string().chars().take(SHORT).collect::<String>();
+    match end {
+        End::Asked => console::note("the recording ends; the container goes on"),
+        End::TimeIsOver => console::note("the time is over; the container goes on"),
+        End::Ended => {}
+    }
+    if observation.containers == 0 {
+        bail!(
+            "container {short}: it made no call that could be seen: was it started? Is {text} its whole id?"
+        );
+    }
+    let subject = Subject { container: short.clone(), ..Subject::default() };
+    let tally = tally(subject, &observation, runtime);
+    let origin =
+        Origin { kind: "eBPF", files: vec![short.clone().into()], found: summary::found(&observation) };
+    order.deliver(&tally, &origin, console)?;
+    let what = format!("container {short}");
+    summary::say(
+        &summary::Told { what: &what, means: "eBPF", took: since.elapsed(), tally: &tally, exit: None },
+        console,
+    );
+    Ok(if observation.losses.is_none() { Verdict::Yes } else { Verdict::Incomplete })
+}
+
+/// The container that is meant, and its cgroup where it runs. A whole id may be of one that is still to start.
+fn resolve(text: &str, mounted: &Mounted) -> Result<(ContainerId, Option<PathBuf>)> {
+    let text = text.split_once("://").map_or(text, |(_, id)| id);
+    let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    ensure!(
+        is_digits && text.len() <= 64,
+        "--container {text}: this is no container's id: 64 hexadecimal digits, or the first of them; `podman ps --no-trunc`, \
+         `docker ps --no-trunc` and `crictl ps --no-trunc` print them, names are known to the runtime alone"
+    );
+    let mut found = mounted.containers(text);
+    match (found.pop(), text.parse()) {
+        (Some((id, cgroup)), _) if found.is_empty() => Ok((id, Some(cgroup))),
+        (Some((last, _)), _) => {
+            let ids: Vec<String> =
+                found.iter().map(|(id, _)| *id).chain([last]).map(|id| id.to_string()).collect();
+            bail!("--container {text}: several containers run whose ids begin so: {}", ids.join(", "))
+        }
+        (None, Ok(id)) => Ok((id, None)),
+        (None, Err(_)) => bail!(
+            "--container {text}: no container runs whose id begins so: give all 64 digits of one that is still to start"
+        ),
+    }
+}
+
+impl Watched {
+    fn begin(
+        id: ContainerId,
+        cgroup: Option<PathBuf>,
+        mounted: Mounted,
+        mut probe: OwnProbe,
+    ) -> Result<Self> {
+        let start = match cgroup.as_deref().map(has_filter) {
+            // Its filter decides, as soon as it is seen whether it has one.
+            None => Start::ContainerExec,
+            Some(Some(false)) => Start::Now,
+            Some(Some(true) | None) => Start::Filter,
+        };
+        probe.watch(&Target::Container(id), start)?;
+        match start {
+            Start::ContainerExec | Start::Exec => console::note("waiting for the container to start"),
+            Start::Filter => console::note("the container runs already, so its start is missed"),
+            Start::Now => {
+                console::note("the container runs already, without a seccomp filter: its start is missed")
+            }
+        }
+        Ok(Self { id, probe, mounted, cgroup, start, before_signal: None })
+    }
+
+    fn until_the_end(&mut self, limit: Option<Duration>, signals: &Signals) -> Result<End> {
+        let deadline = limit.map(|limit| Instant::now() + limit);
+        let mut ran = self.cgroup.is_some();
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(End::TimeIsOver);
+            }
+            if !signals.wait(left.map_or(TICK, |left| left.min(TICK)))?.is_empty() {
+                return Ok(End::Asked);
+            }
+            let recorded = self.look()?;
+            if self.cgroup.is_none() {
+                self.cgroup = self.mounted.containers(&self.id.to_string()).pop().map(|(_, cgroup)| cgroup);
+            }
+            let runs = self.cgroup.as_deref().is_some_and(|cgroup| !cgroups::processes(cgroup).is_empty());
+            ran |= runs;
+            // A container that was there for a moment only is known to the kernel's programs alone.
+            let came_and_went =
+                !recorded.is_empty() && recorded.iter().all(|one| one.container.removed.is_some());
+            if !runs && (ran || came_and_went) && self.has_ended(&recorded) {
+                return Ok(End::Ended);
+            }
+        }
+    }
+
+    /// Whether it is over: a runtime moves its own processes in and out before the container's program runs.
+    fn has_ended(&self, recorded: &[Recorded]) -> bool {
+        let gone = self.cgroup.as_deref().is_none_or(|cgroup| !cgroup.exists());
+        let exited = recorded.iter().any(|one| one.container.exit.is_some());
+        let missed = self.start != Start::ContainerExec;
+        gone || exited || missed
+    }
+
+    /// Takes a look: asks for its filter's calls alone once it has one, and remembers what a reopened log is found by.
+    fn look(&mut self) -> Result<Vec<Recorded>> {
+        let (recorded, _) = self.probe.snapshot()?;
+        let begun = recorded.iter().any(|one| one.container.exec.is_some());
+        if begun && self.start == Start::ContainerExec && !recorded.iter().any(|one| one.container.unfiltered)
+        {
+            self.start = Start::Filter;
+            self.probe.watch(&Target::Container(self.id), self.start)?;
+        }
+        let now = together(&recorded);
+        if !now.handled.any_of(&["SIGHUP", "SIGUSR1"]) {
+            self.before_signal = Some(now);
+        }
+        Ok(recorded)
+    }
+
+    fn finish(&mut self) -> Result<(Observation, String)> {
+        let (recorded, no_room) = self.probe.snapshot()?;
+        let mut observation = together(&recorded);
+        observation.losses.calls += no_room;
+        if let Some(before) = &self.before_signal {
+            observation.compare_with_earlier(before);
+        }
+        Ok((observation, self.cgroup.as_deref().map(runtime).unwrap_or_default().to_owned()))
+    }
+}
+
+/// A container that was started anew has several cgroups, one after the other.
+fn together(recorded: &[Recorded]) -> Observation {
+    recorded.iter().fold(Observation::default(), |mut all, one| {
+        all.add(&observation::of(one));
+        all
+    })
+}
+
+/// Whether the processes in a cgroup have a seccomp filter: `Seccomp` of proc_pid_status(5). `None` where that can't be seen.
+fn has_filter(cgroup: &Path) -> Option<bool> {
+    let modes = cgroups::processes(cgroup).into_iter().filter_map(|id| {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("Seccomp:\t").map(|mode| mode == "2"))
+    });
+    modes.reduce(|one, other| one || other)
+}
+
+/// The runtime that gave a cgroup its name, where the name says so.
+fn runtime(cgroup: &Path) -> &'static str {
+    const NAMES: [(&str, &str); 4] =
+        [("libpod-", "podman"), ("docker", "docker"), ("cri-containerd-", "containerd"), ("crio-", "cri-o")];
+    let parts: Vec<_> = cgroup.iter().rev().take(2).filter_map(|part| part.to_str()).collect();
+    let named = NAMES.iter().find(|(prefix, _)| parts.iter().any(|part| part.starts_with(prefix)));
+    named.map_or("", |(_, name)| name)
+}

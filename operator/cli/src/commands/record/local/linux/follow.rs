@@ -1,0 +1,87 @@
+//! Follows a command to its end, by whatever method.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::{sys::signal::kill, unistd::Pid};
+use portcullis_profile::recording::{Exit, Observation};
+use portcullis_trace::Progress;
+
+use super::signals::Signals;
+use crate::console;
+
+/// How often a look is taken where nothing happens.
+const TICK: Duration = Duration::from_millis(200);
+/// How many processes are named.
+const NAMED: usize = 5;
+
+/// A command that runs and is recorded.
+pub(super) trait Recording {
+    /// Its process id.
+    fn id(&self) -> u32;
+    /// Handles what has happened.
+    fn advance(&mut self) -> Result<Progress>;
+    /// The processes that run.
+    fn left(&self) -> Vec<i32>;
+    /// Lets what still runs go on without being recorded.
+    fn release(&mut self) -> Result<()>;
+    /// What was seen.
+    fn finish(&mut self) -> Result<Followed>;
+}
+
+/// What was seen of a command.
+#[derive(Debug)]
+pub(super) struct Followed {
+    pub(super) observation: Observation,
+    pub(super) exit: Option<Exit>,
+    /// Whether the command was executed at all.
+    pub(super) started: bool,
+}
+
+/// Follows until everything has ended, or, once the command itself has, until somebody asks to end.
+///
+/// Until then signals are the command's: what a terminal sends reaches it anyway, the rest is passed on.
+pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -> Result<Followed> {
+    let mut told = false;
+    loop {
+        let progress = recording.advance()?;
+        if progress == Progress::Done {
+            return recording.finish();
+        }
+        let ended = matches!(progress, Progress::Ended(_));
+        let asked = signals.wait(TICK)?;
+        if ended && !asked.is_empty() {
+            console::note(&format!("the recording ends, and these run on: {}", names(&recording.left())));
+            recording.release()?;
+            return recording.finish();
+        }
+        if ended && !told {
+            told = true;
+            // What was about to end has done so.
+            if recording.advance()? != Progress::Done {
+                console::note(&format!(
+                    "the command ended, and what it started runs on: {}; this is recorded until it ends, or until Ctrl-C",
+                    names(&recording.left())
+                ));
+            }
+        }
+        for asked in asked.iter().filter(|asked| !asked.by_terminal) {
+            let id = i32::try_from(recording.id()).map(Pid::from_raw);
+            // It may have ended meanwhile, which is seen by the next look.
+            let _ = id.map(|id| kill(id, asked.signal));
+        }
+    }
+}
+
+/// Processes with their names, the first few.
+fn names(ids: &[i32]) -> String {
+    let read = |id: &i32| {
+        let name = std::fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
+        Some(format!("{} ({id})", name.trim_end()))
+    };
+    let named: Vec<String> = ids.iter().filter_map(read).collect();
+    match named.len().checked_sub(NAMED) {
+        Some(more @ 1..) => format!("{} and {more} more", named[..NAMED].join(", ")),
+        _ => named.join(", "),
+    }
+}

@@ -1,0 +1,104 @@
+//! Recording on Linux.
+
+mod cgroups;
+mod command;
+mod container;
+mod ebpf;
+mod follow;
+mod observation;
+mod ptrace;
+mod signals;
+mod summary;
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use portcullis_profile::recording::{Platform, Subject, Tally};
+
+use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals};
+use super::{LocalArguments, Method, product::Order};
+use crate::{
+    commands::import::origin::Origin,
+    console::{self, Console},
+    verdict::Verdict,
+};
+
+pub(super) fn run(arguments: &LocalArguments, console: &mut Console) -> Result<Verdict> {
+    let LocalArguments { command, container, become_by, .. } = arguments;
+    if let Some(how) = become_by {
+        return Err(command::become_it(how, command));
+    }
+    let order = Order::new(arguments)?;
+    match container {
+        Some(id) => container::run(id, arguments.duration, &order, console),
+        None => run_command(arguments, &order, console),
+    }
+}
+
+fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Console) -> Result<Verdict> {
+    let name = command::name(&arguments.command).context("there is no command after --")?;
+    let signals = Signals::new()?;
+    let launch = command::Launch { command: &arguments.command, own_output: arguments.file.is_some() };
+    let set_up = method(arguments.method)?;
+    let since = Instant::now();
+    let (followed, means) = match set_up {
+        (Method::Ebpf, watch) => {
+            let mut counted = Counted::start(watch.context("eBPF was not set up")?, &launch)?;
+            (follow::until_the_end(&mut counted, &signals)?, "eBPF")
+        }
+        (Method::Ptrace, _) => {
+            let mut traced = Traced::start(&launch)?;
+            (follow::until_the_end(&mut traced, &signals)?, "ptrace")
+        }
+    };
+    let Followed { observation, exit, started } = followed;
+    if !started {
+        // What should have become the command said why it did not.
+        return Ok(Verdict::Incomplete);
+    }
+    let subject = Subject { container: name.clone(), ..Subject::default() };
+    let tally = tally(subject, &observation, String::new());
+    let origin =
+        Origin { kind: means, files: vec![name.clone().into()], found: summary::found(&observation) };
+    order.deliver(&tally, &origin, console)?;
+    summary::say(&summary::Told { what: &name, means, took: since.elapsed(), tally: &tally, exit }, console);
+    Ok(match exit.map(summary::code) {
+        Some(code) if code != 0 => Verdict::Exited(code),
+        _ if observation.losses.is_none() => Verdict::Yes,
+        _ => Verdict::Incomplete,
+    })
+}
+
+/// The method that was asked for, or that this process may use; with what eBPF needs, set up.
+fn method(asked: Option<Method>) -> Result<(Method, Option<ebpf::Place>)> {
+    match asked {
+        Some(Method::Ptrace) => return Ok((Method::Ptrace, None)),
+        Some(Method::Ebpf) => {
+            let place = ebpf::Place::set_up().context("can't record by eBPF")?;
+            return Ok((Method::Ebpf, Some(place)));
+        }
+        None => {}
+    }
+    match ebpf::Place::set_up() {
+        Ok(place) => Ok((Method::Ebpf, Some(place))),
+        Err(error) => {
+            console::note(&format!(
+                "recording by ptrace, which makes system calls slow: no eBPF, because {error:#}"
+            ));
+            Ok((Method::Ptrace, None))
+        }
+    }
+}
+
+/// What was seen, with where.
+fn tally(
+    subject: Subject,
+    observation: &portcullis_profile::recording::Observation,
+    runtime: String,
+) -> Tally {
+    let mut tally = Tally::default();
+    tally.add_one(subject, observation);
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    tally.platforms.insert(Platform { kernel, runtime });
+    tally
+}

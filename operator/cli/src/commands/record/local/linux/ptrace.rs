@@ -1,0 +1,56 @@
+//! A command recorded by ptrace.
+
+use anyhow::Result;
+use portcullis_trace::{Error, Progress, Tracer};
+
+use super::{
+    command::Launch,
+    follow::{Followed, Recording},
+};
+
+/// A command that is traced.
+#[derive(Debug)]
+pub(super) struct Traced {
+    id: u32,
+    tracer: Tracer,
+}
+
+impl Traced {
+    pub(super) fn start(launch: &Launch<'_>) -> Result<Self> {
+        let mut child = launch.traced()?;
+        match Tracer::seize(child.id()) {
+            Ok(tracer) => Ok(Self { id: child.id(), tracer }),
+            Err(error) => {
+                // It waits for a tracer and would do so for ever.
+                if !matches!(error, Error::Gone) {
+                    child.kill()?;
+                    child.wait()?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+}
+
+impl Recording for Traced {
+    fn id(&self) -> u32 {
+        self.id
+    }
+
+    fn advance(&mut self) -> Result<Progress> {
+        Ok(self.tracer.advance()?)
+    }
+
+    fn left(&self) -> Vec<i32> {
+        self.tracer.tasks()
+    }
+
+    fn release(&mut self) -> Result<()> {
+        Ok(self.tracer.release()?)
+    }
+
+    fn finish(&mut self) -> Result<Followed> {
+        let (started, exit) = (self.tracer.has_started(), self.tracer.exit());
+        Ok(Followed { observation: self.tracer.observation(), exit, started })
+    }
+}

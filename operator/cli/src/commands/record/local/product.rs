@@ -1,0 +1,130 @@
+//! The profile of a recording: made, merged with an earlier one, written.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use portcullis_api::{Mode, ProfileSpec, RecordedFrom};
+use portcullis_profile::{
+    Action, Profile, Rule,
+    compose::NamedProfile,
+    evaluate::{Outcome, Passage},
+    import::Generation,
+    merge,
+    recording::{Tally, Wishes, make},
+};
+
+use super::LocalArguments;
+use crate::{
+    commands::{combine, import::origin::Origin},
+    console::{self, Console},
+    input::{self, Loaded},
+    registry::write_document,
+};
+
+/// What was asked for, checked before anything is recorded.
+#[derive(Debug)]
+pub(super) struct Order<'a> {
+    arguments: &'a LocalArguments,
+    generation: Generation,
+    earlier: Vec<Loaded>,
+}
+
+impl<'a> Order<'a> {
+    /// Reads what is needed besides the recording.
+    pub(super) fn new(arguments: &'a LocalArguments) -> Result<Self> {
+        let generation = arguments.options.generation()?;
+        if let Some(file) = &arguments.file {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            ensure!(folder.is_dir(), "--file {}: there is no folder {}", file.display(), folder.display());
+        }
+        let earlier = match &arguments.merge {
+            // The first of several runs that add to one file has nothing to add to.
+            Some(file) if arguments.file.as_ref() == Some(file) && is_missing(file) => {
+                console::note(&format!("{} is not there yet: this run makes it", file.display()));
+                Vec::new()
+            }
+            Some(file) => input::profiles(file)?,
+            None => Vec::new(),
+        };
+        Ok(Self { arguments, generation, earlier })
+    }
+
+    /// Makes the profile and writes it.
+    pub(super) fn deliver(&self, tally: &Tally, origin: &Origin, console: &mut Console) -> Result<()> {
+        let made = self.make(tally)?;
+        let profile = self.merge(&made)?;
+        let spec = ProfileSpec {
+            // As a recording's own profile: nothing is denied before somebody has looked at it.
+            mode: Mode::Audit,
+            recorded_from: Some(RecordedFrom::of(None, tally)),
+            ..ProfileSpec::default()
+        };
+        let LocalArguments { options, output, file, .. } = self.arguments;
+        let mut document = Vec::new();
+        options.write(&profile, *output, origin, spec, &mut document)?;
+        match file {
+            Some(file) => {
+                write_document(&document, file, console)?;
+                console.note(format_args!("the profile is in {}", file.display()));
+            }
+            None => console.out().write_all(&document)?,
+        }
+        Ok(())
+    }
+
+    fn make(&self, tally: &Tally) -> Result<Profile> {
+        let Generation { default_action, default_errno, architectures, base } = &self.generation;
+        let denies = Outcome::new(*default_action, *default_errno).passage() == Passage::Denied;
+        let wishes = Wishes {
+            default_action: if denies { *default_action } else { Action::Errno },
+            default_errno_ret: *default_errno,
+            argument_rules: self.arguments.arguments.iter().cloned().collect::<BTreeSet<_>>(),
+            bases: Vec::new(),
+        };
+        let made = make(tally, &wishes).context("no profile can be made")?;
+        for note in &made.notes {
+            console::note(&note.to_string());
+        }
+        let mut profile = made.profile;
+        profile.default_action = *default_action;
+        profile.default_errno_ret = *default_errno;
+        profile.architectures.extend(architectures);
+        profile.architectures.sort_unstable();
+        profile.architectures.dedup();
+        if base.is_empty() {
+            return Ok(profile);
+        }
+        let names = base.iter().map(|name| (*name).to_owned()).collect();
+        let rule = Rule { names, action: Action::Allow, errno_ret: None, args: Vec::new() };
+        let base = Profile { syscalls: vec![rule], ..profile.clone() };
+        let both = [("the recording", &profile), ("the runtime's calls", &base)];
+        Ok(merge::merge(&both.map(|(name, profile)| NamedProfile { name, profile }))?.profile)
+    }
+
+    /// Unites it with the earlier ones, and says what that added.
+    fn merge(&self, made: &Profile) -> Result<Profile> {
+        if self.earlier.is_empty() {
+            return Ok(made.clone());
+        }
+        let mut named: Vec<NamedProfile<'_>> =
+            self.earlier.iter().map(|one| NamedProfile { name: &one.name, profile: &one.profile }).collect();
+        named.push(NamedProfile { name: "this recording", profile: made });
+        let combined = merge::merge(&named)?;
+        for (at, contribution) in combined.contributions.iter().enumerate() {
+            console::note(&combine::provenance(contribution, at == 0, "added", usize::MAX));
+        }
+        for note in &combined.notes {
+            console::note(&note.to_string());
+        }
+        Ok(combined.profile)
+    }
+}
+
+fn is_missing(file: &PathBuf) -> bool {
+    fs::metadata(file).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
