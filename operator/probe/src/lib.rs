@@ -12,6 +12,7 @@ mod arguments;
 mod clock;
 mod error;
 mod layout;
+mod observation;
 mod pins;
 mod probe;
 mod programs;
@@ -22,6 +23,7 @@ mod target;
 
 pub use arguments::{KEPT_ARGUMENTS, KeptArgument, MAX_VALUES};
 pub use error::Error;
+pub use observation::{observation, seconds};
 pub use pins::uninstall;
 pub use probe::{Attachment, Probe};
 pub use settings::{Capacity, Hierarchy, Settings, Tracing};

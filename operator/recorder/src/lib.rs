@@ -15,7 +15,6 @@ mod book_tests;
 mod error;
 mod follow;
 mod metrics;
-mod observe;
 mod pods;
 mod record;
 mod requests;

@@ -12,11 +12,10 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 use portcullis_api::{SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
-use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded};
+use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded, observation, seconds};
 use portcullis_profile::recording::{Ledger, Losses, Mark, OTHERS, Observation, Source, Subject};
 
 use crate::{
-    observe::{observation, seconds},
     pods::{Identity, Pod},
     requests::Read,
 };

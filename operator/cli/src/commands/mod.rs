@@ -88,8 +88,6 @@ pub(crate) enum Command {
     Simulate(simulate::Arguments),
     /// Print the calls that a container runtime itself makes under the filter.
     RuntimeBase(runtime_base::Arguments),
-    /// Record what a command or a container calls, and make a profile of it.
-    Record(Box<record::Arguments>),
     /// Make a profile of what was seen: traces, audit records, a hook's output.
     Import(import::Arguments),
     /// Record the system calls of a test suite, and make a profile of them.
@@ -124,7 +122,6 @@ impl Command {
             Self::Intersect(arguments) => combine::intersect(&arguments, console),
             Self::Simulate(arguments) => simulate::run(&arguments, console),
             Self::RuntimeBase(arguments) => runtime_base::run(&arguments, console),
-            Self::Record(arguments) => record::run(&arguments, console),
             Self::Import(arguments) => import::run(&arguments, console),
             Self::Record(arguments) => record::run(&arguments, console),
         }

@@ -3,17 +3,16 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use portcullis_probe::{ContainerId, Hierarchy, Recorded, Start, Target};
+use portcullis_probe::{ContainerId, Hierarchy, Recorded, Start, Target, observation, seconds};
 use portcullis_profile::recording::{Observation, Subject};
 
 use super::{
     cgroups::{self, Mounted},
     ebpf::{self, OwnProbe},
-    observation,
     signals::Signals,
     summary, tally,
 };
@@ -199,8 +198,11 @@ impl Watched {
 
 /// A container that was started anew has several cgroups, one after the other.
 fn together(recorded: &[Recorded]) -> Observation {
+    let now = seconds(SystemTime::now());
     recorded.iter().fold(Observation::default(), |mut all, one| {
-        all.add(&observation::of(one));
+        let mut seen = observation(one, None);
+        seen.observed_at(now);
+        all.add(&seen);
         all
     })
 }

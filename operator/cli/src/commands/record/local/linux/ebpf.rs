@@ -9,7 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_probe::{
-    Attachment, Capacity, Error, Hierarchy, Probe, Recorded, Settings, Start, Target, Watch, uninstall,
+    Attachment, Capacity, Error, Hierarchy, Probe, Recorded, Settings, Start, Target, Watch, observation,
+    seconds, uninstall,
 };
 use portcullis_profile::recording::{Exit, Mark, Observation};
 use portcullis_trace::Progress;
@@ -19,7 +20,6 @@ use super::{
     cgroups::{self, Mounted},
     command::Launch,
     follow::{Followed, Recording},
-    observation,
 };
 use crate::console;
 
@@ -187,7 +187,8 @@ impl Counted {
         let Some(recorded) = recorded.iter().find(|recorded| recorded.container.exec.is_some()) else {
             return Ok(None);
         };
-        let mut observation = observation::of(recorded);
+        let mut observation = observation(recorded, None);
+        observation.observed_at(seconds(SystemTime::now()));
         observation.losses.calls += no_room;
         // A command has no filter because nobody gave it one; that says nothing of a container's.
         observation.marks.remove(&Mark::Unfiltered);

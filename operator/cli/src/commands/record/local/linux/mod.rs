@@ -5,7 +5,6 @@ mod command;
 mod container;
 mod ebpf;
 mod follow;
-mod observation;
 mod ptrace;
 mod signals;
 mod summary;

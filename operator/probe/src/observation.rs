@@ -1,14 +1,16 @@
-//! Turns what the probe counted into an observation.
+//! What was counted, in the words of the model.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use portcullis_probe::{self as probe, Recorded};
 use portcullis_profile::recording::{
     Argument, Call, Exit, Losses, Mark, Observation, Seen, Signals, Values, recorded_argument,
 };
 
+use crate::snapshot::{self, Recorded};
+
 /// What a container was seen to do until now. `told` is how the runtime says that it ended.
-pub(crate) fn observation(recorded: &Recorded, told: Option<Exit>) -> Observation {
+#[must_use]
+pub fn observation(recorded: &Recorded, told: Option<Exit>) -> Observation {
     let container = &recorded.container;
     let lost = container.lost;
     let mut observation = Observation {
@@ -55,15 +57,15 @@ pub(crate) fn observation(recorded: &Recorded, told: Option<Exit>) -> Observatio
     observation
 }
 
-fn how(exit: probe::Exit) -> Exit {
+fn how(exit: snapshot::Exit) -> Exit {
     exit.signal.map_or(Exit::Status(exit.code), Exit::Signal)
 }
 
-fn known(call: probe::Call) -> Option<Call> {
+fn known(call: snapshot::Call) -> Option<Call> {
     Some(Call { arch: call.arch?, number: call.number })
 }
 
-fn seen(count: &probe::Count) -> Seen {
+fn seen(count: &snapshot::Count) -> Seen {
     Seen { count: count.count, first_at: seconds(count.first) }
 }
 
@@ -72,7 +74,8 @@ fn signals(numbers: &[u8]) -> Signals {
     Signals::from_bits(numbers.iter().map(bit).fold(0, |bits, bit| bits | bit))
 }
 
-/// Seconds since the epoch.
-pub(crate) fn seconds(time: SystemTime) -> u64 {
+/// A time as the model has it: seconds since the epoch.
+#[must_use]
+pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
