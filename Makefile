@@ -27,8 +27,8 @@ help:
 	@sed -n '3,12p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
 # What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, strace for those of
-# its import, and a compiler and headers for the eBPF programs.
-BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace clang libbpf-dev
+# its import, a compiler and headers for the eBPF programs, and a container for the tests of recording one.
+BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace clang libbpf-dev runc busybox-static
 
 setup:
 	@command -v cargo >/dev/null || { echo 'Portcullis needs a Rust toolchain: no cargo in PATH' >&2; exit 1; }

@@ -54,6 +54,11 @@ impl<'a> Order<'a> {
         Ok(Self { arguments, generation, earlier })
     }
 
+    /// Whether a runtime's own calls are added.
+    pub(super) fn has_runtime_base(&self) -> bool {
+        !self.generation.base.is_empty()
+    }
+
     /// Makes the profile and writes it.
     pub(super) fn deliver(&self, tally: &Tally, origin: &Origin, console: &mut Console) -> Result<()> {
         let made = self.make(tally)?;

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_probe::{ContainerId, Hierarchy, Recorded, Start, Target, observation, seconds};
-use portcullis_profile::recording::{Observation, Subject};
+use portcullis_profile::recording::{Mark, Observation, Subject};
 
 use super::{
     cgroups::{self, Mounted},
@@ -78,6 +78,12 @@ pub(super) fn run(
     let tally = tally(subject, &observation, runtime);
     let origin =
         Origin { kind: "eBPF", files: vec![short.clone().into()], found: summary::found(&observation) };
+    if !observation.marks.contains(&Mark::Unfiltered) && !order.has_runtime_base() {
+        console::note(
+            "the container runtime's own calls are among them, and runc's differ from run to run: record several, or say \
+             --with-runtime-base",
+        );
+    }
     order.deliver(&tally, &origin, console)?;
     let what = format!("container {short}");
     summary::say(
