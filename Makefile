@@ -76,6 +76,7 @@ $(DENY):
 bench: image
 	cargo bench --package portcullis-profile
 	cargo bench --package portcullis-probe
+	cargo bench --package portcullis-cli --bench record
 	cargo run --release --package portcullis-e2e --bin bench
 
 # libFuzzer needs a nightly toolchain; the tests of the same properties (`cargo test --test parsers`) don't.

@@ -8,7 +8,7 @@ mod product;
 use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::Result;
-use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use clap::{Args, ValueEnum, ValueHint, builder::PossibleValuesParser};
 use portcullis_profile::recording::RECORDED_ARGUMENTS;
 
 use super::super::import::generation::{Form, Options};
@@ -41,10 +41,6 @@ recorded, or something was lost. A recording of a container exits with 0 or 2.";
 
 /// What to record, and which profile to make of it.
 #[derive(Debug, Args)]
-#[cfg_attr(
-    not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))),
-    expect(dead_code, reason = "only Linux records, and the help is everywhere")
-)]
 pub(super) struct LocalArguments {
     /// The command, and its arguments.
     #[arg(
@@ -64,11 +60,11 @@ pub(super) struct LocalArguments {
     #[arg(long, value_enum, conflicts_with = "container")]
     method: Option<Method>,
     /// Write the profile to this file, and leave standard output to the command.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
     /// Add what is recorded to the profile in this file, and say what was added; the file itself stays as it is unless
     /// --file names it too.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     merge: Option<PathBuf>,
     /// Allow these calls only with the argument values that were seen: of socket the domain, of clone and unshare the
     /// flags, of prctl the option, of ioctl the request, of fcntl the command.

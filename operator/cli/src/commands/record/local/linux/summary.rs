@@ -122,7 +122,7 @@ const fn advice(gap: &Gap) -> Option<&'static str> {
             "it ran already, so what it calls while it starts is missing: begin to record before it starts",
         ),
         Gap::NeverSteady { .. } => {
-            Some("it made new calls in its last minute: let it run for longer, with what its users do to it")
+            Some("no minute passed without a new call: let it run for longer, with what its users do to it")
         }
         Gap::NeverStopped { .. } => {
             Some("it was not seen to stop as it should: stop it as its users do while it is recorded")
