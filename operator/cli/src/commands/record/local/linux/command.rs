@@ -3,7 +3,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs, io,
-    os::unix::process::CommandExt as _,
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -46,20 +46,10 @@ impl Launch<'_> {
         let mut copy = Command::new("/proc/self/exe");
         copy.args(["record", "--become-by"]).arg(how).arg("--").args(self.command);
         if !self.own_output {
-            copy.stdout(Stdio::from(io::stderr().as_fd_clone()?));
+            let errors = io::stderr().as_fd().try_clone_to_owned();
+            copy.stdout(Stdio::from(errors.context("can't copy the descriptor of standard error")?));
         }
         copy.spawn().context("can't start a copy of this program: is /proc mounted?")
-    }
-}
-
-trait CloneDescriptor {
-    fn as_fd_clone(&self) -> Result<std::os::fd::OwnedFd>;
-}
-
-impl CloneDescriptor for io::Stderr {
-    fn as_fd_clone(&self) -> Result<std::os::fd::OwnedFd> {
-        use std::os::fd::AsFd as _;
-        self.as_fd().try_clone_to_owned().context("can't copy the descriptor of standard error")
     }
 }
 

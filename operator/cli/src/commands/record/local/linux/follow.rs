@@ -1,6 +1,9 @@
 //! Follows a command to its end, by whatever method.
 
-use std::time::Duration;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use nix::{sys::signal::kill, unistd::Pid};
@@ -42,7 +45,7 @@ pub(super) struct Followed {
 ///
 /// Until then signals are the command's: what a terminal sends reaches it anyway, the rest is passed on.
 pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -> Result<Followed> {
-    let mut told = false;
+    let (mut ended_at, mut told) = (None, false);
     loop {
         let progress = recording.advance()?;
         if progress == Progress::Done {
@@ -55,13 +58,13 @@ pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -
             recording.release()?;
             return recording.finish();
         }
-        if ended && !told {
+        // What is about to end has a moment to do so.
+        if ended && !told && ended_at.get_or_insert_with(Instant::now).elapsed() >= TICK {
             told = true;
-            // What was about to end has done so.
-            if recording.advance()? != Progress::Done {
+            let left = names(&recording.left());
+            if !left.is_empty() {
                 console::note(&format!(
-                    "the command ended, and what it started runs on: {}; this is recorded until it ends, or until Ctrl-C",
-                    names(&recording.left())
+                    "the command ended, and what it started runs on: {left}; this is recorded until it ends, or until Ctrl-C"
                 ));
             }
         }
@@ -76,8 +79,11 @@ pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -
 /// Processes with their names, the first few.
 fn names(ids: &[i32]) -> String {
     let read = |id: &i32| {
-        let name = std::fs::read_to_string(format!("/proc/{id}/comm")).ok()?;
-        Some(format!("{} ({id})", name.trim_end()))
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // A thread is named by its process.
+        let is_process = field("Tgid:")? == id.to_string();
+        is_process.then(|| format!("{} ({id})", field("Name:").unwrap_or_default()))
     };
     let named: Vec<String> = ids.iter().filter_map(read).collect();
     match named.len().checked_sub(NAMED) {
