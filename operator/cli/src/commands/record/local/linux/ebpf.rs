@@ -19,7 +19,7 @@ use rustix::{mount::MountFlags, thread::CapabilitySet};
 use super::{
     cgroups::{self, Mounted},
     command::Launch,
-    follow::{Followed, Recording},
+    follow::Recording,
 };
 use crate::console;
 
@@ -250,17 +250,19 @@ impl Recording for Counted {
         }
     }
 
-    fn finish(&mut self) -> Result<Followed> {
-        let seen = self.observation()?;
-        let started = seen.is_some();
-        let mut observation = seen.unwrap_or_default();
+    fn seen(&self) -> Result<Option<Observation>> {
+        let Some(mut observation) = self.observation()? else { return Ok(None) };
         if self.steady {
             observation.marks.insert(Mark::Steady);
         }
         if let Some(before) = &self.before_signal {
             observation.compare_with_earlier(before);
         }
-        Ok(Followed { observation, exit: self.exit, started })
+        Ok(Some(observation))
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        self.exit
     }
 }
 

@@ -28,8 +28,10 @@ pub(super) trait Recording {
     fn left(&self) -> Vec<i32>;
     /// Lets what still runs go on without being recorded.
     fn release(&mut self) -> Result<()>;
-    /// What was seen.
-    fn finish(&mut self) -> Result<Followed>;
+    /// What was seen, if the command was executed at all.
+    fn seen(&self) -> Result<Option<Observation>>;
+    /// How the command ended, if it has.
+    fn exit(&self) -> Option<Exit>;
 }
 
 /// What was seen of a command.
@@ -39,24 +41,27 @@ pub(super) struct Followed {
     pub(super) exit: Option<Exit>,
     /// Whether the command was executed at all.
     pub(super) started: bool,
+    pub(super) took: Duration,
 }
 
 /// Follows until everything has ended, or, once the command itself has, until somebody asks to end.
 ///
 /// Until then signals are the command's: what a terminal sends reaches it anyway, the rest is passed on.
 pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -> Result<Followed> {
+    let since = Instant::now();
+    let finish = |recording: &_| finish(recording, since.elapsed());
     let (mut ended_at, mut told) = (None, false);
     loop {
         let progress = recording.advance()?;
         if progress == Progress::Done {
-            return recording.finish();
+            return finish(recording);
         }
         let ended = matches!(progress, Progress::Ended(_));
         let asked = signals.wait(TICK)?;
         if ended && !asked.is_empty() {
             console::note(&format!("the recording ends, and these run on: {}", names(&recording.left())));
             recording.release()?;
-            return recording.finish();
+            return finish(recording);
         }
         // What is about to end has a moment to do so.
         if ended && !told && ended_at.get_or_insert_with(Instant::now).elapsed() >= TICK {
@@ -74,6 +79,12 @@ pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -
             let _ = id.map(|id| kill(id, asked.signal));
         }
     }
+}
+
+fn finish(recording: &impl Recording, took: Duration) -> Result<Followed> {
+    let seen = recording.seen()?;
+    let started = seen.is_some();
+    Ok(Followed { observation: seen.unwrap_or_default(), exit: recording.exit(), started, took })
 }
 
 /// Processes with their names, the first few.

@@ -9,10 +9,8 @@ mod ptrace;
 mod signals;
 mod summary;
 
-use std::time::Instant;
-
 use anyhow::{Context as _, Result};
-use portcullis_profile::recording::{Platform, Subject, Tally};
+use portcullis_profile::recording::{Observation, Platform, Subject, Tally};
 
 use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals};
 use super::{LocalArguments, Method, product::Order};
@@ -38,19 +36,17 @@ fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Cons
     let name = command::name(&arguments.command).context("there is no command after --")?;
     let signals = Signals::new()?;
     let launch = command::Launch { command: &arguments.command, own_output: arguments.file.is_some() };
-    let set_up = method(arguments.method)?;
-    let since = Instant::now();
-    let (followed, means) = match set_up {
-        (Method::Ebpf, watch) => {
-            let mut counted = Counted::start(watch.context("eBPF was not set up")?, &launch)?;
+    let (followed, means) = match place(arguments.method)? {
+        Some(place) => {
+            let mut counted = Counted::start(place, &launch)?;
             (follow::until_the_end(&mut counted, &signals)?, "eBPF")
         }
-        (Method::Ptrace, _) => {
+        None => {
             let mut traced = Traced::start(&launch)?;
             (follow::until_the_end(&mut traced, &signals)?, "ptrace")
         }
     };
-    let Followed { observation, exit, started } = followed;
+    let Followed { observation, exit, started, took } = followed;
     if !started {
         // What should have become the command said why it did not.
         return Ok(Verdict::Incomplete);
@@ -60,7 +56,7 @@ fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Cons
     let origin =
         Origin { kind: means, files: vec![name.clone().into()], found: summary::found(&observation) };
     order.deliver(&tally, &origin, console)?;
-    summary::say(&summary::Told { what: &name, means, took: since.elapsed(), tally: &tally, exit }, console);
+    summary::say(&summary::Told { what: &name, means, took, tally: &tally, exit }, console);
     Ok(match exit.map(summary::code) {
         Some(code) if code != 0 => Verdict::Exited(code),
         _ if observation.losses.is_none() => Verdict::Yes,
@@ -68,33 +64,23 @@ fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Cons
     })
 }
 
-/// The method that was asked for, or that this process may use; with what eBPF needs, set up.
-fn method(asked: Option<Method>) -> Result<(Method, Option<ebpf::Place>)> {
-    match asked {
-        Some(Method::Ptrace) => return Ok((Method::Ptrace, None)),
-        Some(Method::Ebpf) => {
-            let place = ebpf::Place::set_up().context("can't record by eBPF")?;
-            return Ok((Method::Ebpf, Some(place)));
-        }
-        None => {}
-    }
-    match ebpf::Place::set_up() {
-        Ok(place) => Ok((Method::Ebpf, Some(place))),
-        Err(error) => {
-            console::note(&format!(
-                "recording by ptrace, which makes system calls slow: no eBPF, because {error:#}"
-            ));
-            Ok((Method::Ptrace, None))
-        }
+/// What eBPF needs, set up, where it was asked for or this process may use it; else ptrace is what is left.
+fn place(asked: Option<Method>) -> Result<Option<ebpf::Place>> {
+    match (asked, ebpf::Place::set_up) {
+        (Some(Method::Ptrace), _) => Ok(None),
+        (Some(Method::Ebpf), set_up) => set_up().context("can't record by eBPF").map(Some),
+        (None, set_up) => Ok(set_up()
+            .inspect_err(|error| {
+                console::note(&format!(
+                    "recording by ptrace, which makes system calls slow: no eBPF, because {error:#}"
+                ));
+            })
+            .ok()),
     }
 }
 
 /// What was seen, with where.
-fn tally(
-    subject: Subject,
-    observation: &portcullis_profile::recording::Observation,
-    runtime: String,
-) -> Tally {
+fn tally(subject: Subject, observation: &Observation, runtime: String) -> Tally {
     let mut tally = Tally::default();
     tally.add_one(subject, observation);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();

@@ -1,12 +1,10 @@
 //! A command recorded by ptrace.
 
 use anyhow::Result;
+use portcullis_profile::recording::{Exit, Observation};
 use portcullis_trace::{Error, Progress, Tracer};
 
-use super::{
-    command::Launch,
-    follow::{Followed, Recording},
-};
+use super::{command::Launch, follow::Recording};
 
 /// A command that is traced.
 #[derive(Debug)]
@@ -49,8 +47,11 @@ impl Recording for Traced {
         Ok(self.tracer.release()?)
     }
 
-    fn finish(&mut self) -> Result<Followed> {
-        let (started, exit) = (self.tracer.has_started(), self.tracer.exit());
-        Ok(Followed { observation: self.tracer.observation(), exit, started })
+    fn seen(&self) -> Result<Option<Observation>> {
+        Ok(self.tracer.has_started().then(|| self.tracer.observation()))
+    }
+
+    fn exit(&self) -> Option<Exit> {
+        self.tracer.exit()
     }
 }
