@@ -192,9 +192,9 @@ impl Watched {
     }
 
     fn finish(&mut self) -> Result<(Observation, String)> {
-        let (recorded, no_room) = self.probe.snapshot()?;
+        let (recorded, lost) = self.probe.snapshot()?;
         let mut observation = together(&recorded);
-        observation.losses.calls += no_room;
+        observation.losses.calls += lost;
         if let Some(before) = &self.before_signal {
             observation.compare_with_earlier(before);
         }

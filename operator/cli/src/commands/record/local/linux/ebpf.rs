@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_probe::{
-    Attachment, Capacity, Error, Hierarchy, Probe, Recorded, Settings, Start, Target, Watch, observation,
-    seconds, uninstall,
+    Attachment, Capacity, Error, Hierarchy, Losses, Probe, Recorded, Settings, Start, Target, Watch,
+    observation, seconds, uninstall,
 };
 use portcullis_profile::recording::{Exit, Mark, Observation};
 use portcullis_trace::Progress;
@@ -66,10 +66,11 @@ impl OwnProbe {
         Ok(())
     }
 
-    /// What was counted, and whether something of it could not be kept.
+    /// What was counted, and how many calls, or tasks with all of theirs, can't be told of any container.
     pub(super) fn snapshot(&self) -> Result<(Vec<Recorded>, u64)> {
         let snapshot = self.probe.as_ref().context("the probe is closed")?.snapshot()?;
-        Ok((snapshot.containers, snapshot.losses.no_room))
+        let Losses { no_room, unmarked, too_deep: _, uncached: _, unpaired: _ } = snapshot.losses;
+        Ok((snapshot.containers, no_room.saturating_add(unmarked)))
     }
 }
 
@@ -183,13 +184,13 @@ impl Counted {
     }
 
     fn observation(&self) -> Result<Option<Observation>> {
-        let (recorded, no_room) = self.place.probe.snapshot()?;
+        let (recorded, lost) = self.place.probe.snapshot()?;
         let Some(recorded) = recorded.iter().find(|recorded| recorded.container.exec.is_some()) else {
             return Ok(None);
         };
         let mut observation = observation(recorded, None);
         observation.observed_at(seconds(SystemTime::now()));
-        observation.losses.calls += no_room;
+        observation.losses.calls += lost;
         // A command has no filter because nobody gave it one; that says nothing of a container's.
         observation.marks.remove(&Mark::Unfiltered);
         Ok(Some(observation))
