@@ -146,6 +146,21 @@ fn calls_of_other_architectures_are_kept_apart() {
     assert_eq!(counts(&seen), truth);
 }
 
+/// ptrace comes before seccomp, so this is more than the probe counts.
+#[test]
+fn what_the_programs_own_filter_denies_counts() {
+    let seen = subject(&["deny=39:0x50001", "filter", "call=39*2", "call=110"]);
+    let truth = expect([
+        ("execve", 1),
+        ("prctl", 1),
+        ("seccomp", 1),
+        ("getpid", 2),
+        ("getppid", 1),
+        ("exit_group", 1),
+    ]);
+    assert_eq!(counts(&seen), truth);
+}
+
 #[test]
 fn values_of_arguments_are_kept_with_all_their_bits() {
     let seen = subject(&["call=41:2:1", "call=41:10:1", "call=135:0xffffffffffffffff", "call=39:7"]);

@@ -240,6 +240,22 @@ fn what_can_not_be_recorded_is_an_error_and_writes_nothing() {
 }
 
 #[test]
+fn who_may_not_trace_is_told_why_and_leaves_no_process() {
+    let folder = folder();
+    let own = env!("CARGO_BIN_EXE_kubectl-seccomp");
+    let inner = [own, "record", "--method", "ptrace", "--file", "x", "--", "touch", "touched"];
+    // What the outer one traces can't be traced by the inner one as well.
+    let ran = record(folder.path(), &[&["--method", "ptrace", "--file", "y", "--"], &inner[..]].concat());
+    assert_eq!(ran.code, Some(2), "{}", ran.said);
+    for words in ["the kernel does not let this process trace others", "another program traces already"] {
+        assert!(ran.said.contains(words), "{}", ran.said);
+    }
+    assert!(!folder.path().join("touched").exists() && !folder.path().join("x").exists());
+    // The outer one ended, so the inner one's process has.
+    assert!(ran.said.contains("it exited with 2"), "{}", ran.said);
+}
+
+#[test]
 fn who_is_not_root_records_by_ptrace() {
     let folder = folder();
     let ran = record_as_nobody(folder.path(), &["--file", "x", "--", "id", "-u"]);
