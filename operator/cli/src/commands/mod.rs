@@ -90,7 +90,8 @@ pub(crate) enum Command {
     RuntimeBase(runtime_base::Arguments),
     /// Make a profile of what was seen: traces, audit records, a hook's output.
     Import(import::Arguments),
-    /// Record the system calls of a test suite, and make a profile of them.
+    /// Record the system calls of a command, a container or a test suite, and make a profile of them.
+    #[command(long_about = record::LONG)]
     Record(Box<record::Arguments>),
 }
 

@@ -23,7 +23,7 @@ use crate::{
     verdict::Verdict,
 };
 
-const LONG: &str = "\
+pub(super) const LONG: &str = "\
 Say which calls seccomp logged, by program, or make a profile of them.
 
 Reads records of type 1326 (SECCOMP) as auditd writes them (/var/log/audit/audit.log), as they stand in the kernel log (dmesg, \
@@ -54,7 +54,7 @@ const EXAMPLES: &[Example] = &[
 
 /// Which logs.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_help = example::help(EXAMPLES))]
+#[command(after_help = example::help(EXAMPLES))]
 pub(super) struct Arguments {
     /// Logs; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]

@@ -19,7 +19,7 @@ use crate::{
     verdict::Verdict,
 };
 
-const LONG: &str = "\
+pub(super) const LONG: &str = "\
 Make a profile of what oci-seccomp-bpf-hook wrote (podman's annotation io.containers.trace-syscall=of:/FILE).
 
 The hook lists no architecture, gives denied calls EPERM, from which runc and glibc do not fall back, and loses events without \
@@ -33,7 +33,7 @@ const EXAMPLES: &[Example] = &[Example {
 
 /// Which file.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_help = example::help(EXAMPLES))]
+#[command(after_help = example::help(EXAMPLES))]
 pub(super) struct Arguments {
     /// What the hook wrote; `-` is standard input.
     #[arg(value_name = "FILE")]

@@ -39,10 +39,13 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Source {
     /// Make a profile of traces, or of the tables of `strace -c`.
+    #[command(long_about = strace::LONG)]
     Strace(strace::Arguments),
     /// Say which calls seccomp logged, by program, or make a profile of them.
+    #[command(long_about = audit::LONG)]
     Audit(audit::Arguments),
     /// Make a profile of what oci-seccomp-bpf-hook wrote.
+    #[command(long_about = hook::LONG)]
     Hook(hook::Arguments),
 }
 

@@ -28,7 +28,7 @@ use crate::{
     verdict::Verdict,
 };
 
-const LONG: &str = "\
+pub(super) const LONG: &str = "\
 Make a profile of traces, or of the tables of `strace -c`.
 
 Reads what strace writes with -f or -ff, with -o or without, and with whatever options that add to a line (-t, -tt, -ttt, \
@@ -53,7 +53,7 @@ const EXAMPLES: &[Example] = &[
 
 /// Which traces, and which profile.
 #[derive(Debug, Args)]
-#[command(long_about = LONG, after_help = example::help(EXAMPLES))]
+#[command(after_help = example::help(EXAMPLES))]
 pub(super) struct Arguments {
     /// What strace wrote; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]

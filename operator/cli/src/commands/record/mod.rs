@@ -14,6 +14,8 @@ use crate::{
     verdict::Verdict,
 };
 
+pub(super) use local::LONG;
+
 const EXAMPLES: &[Example] = &[
     Example { about: "Record a command", command: "kubectl seccomp record --file ls.json -- ls -l" },
     Example {
@@ -41,10 +43,10 @@ const EXAMPLES: &[Example] = &[
 /// What to record on this machine, or what to do with a cluster's recordings.
 #[derive(Debug, Args)]
 #[command(
-    long_about = local::LONG,
     after_help = example::help_after(local::AFTER, EXAMPLES),
     args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    subcommand_negates_reqs = true,
+    subcommand_value_name = "ACTION"
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -18,7 +18,7 @@ use crate::{
     verdict::Verdict,
 };
 
-pub(super) const LONG: &str = "\
+pub(in crate::commands) const LONG: &str = "\
 Record which system calls a command, or a container of this machine, makes, and make a profile of them.
 
 A command is followed with all that it starts until the last of it has ended, and counts from its own execve on, because that \

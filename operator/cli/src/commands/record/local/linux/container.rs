@@ -13,6 +13,7 @@ use portcullis_profile::recording::{Mark, Observation, Subject};
 use super::{
     cgroups::{self, Mounted},
     ebpf::{self, OwnProbe},
+    plain,
     signals::Signals,
     summary, tally,
 };
@@ -55,7 +56,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict> {
     ebpf::may_load().context("a container can be recorded by root alone")?;
-    let hierarchy = Hierarchy::of_this_machine()?;
+    let hierarchy = Hierarchy::of_this_machine().map_err(plain)?;
     let mounted = Mounted::find(hierarchy)?;
     let (id, cgroup) = resolve(text, &mounted)?;
     let signals = Signals::new()?;
@@ -78,7 +79,9 @@ pub(super) fn run(
     let tally = tally(subject, &observation, runtime);
     let origin =
         Origin { kind: "eBPF", files: vec![short.clone().into()], found: summary::found(&observation) };
-    if !observation.marks.contains(&Mark::Unfiltered) && !order.has_runtime_base() {
+    let has_runtimes_calls =
+        observation.marks.contains(&Mark::StartSeen) && !observation.marks.contains(&Mark::Unfiltered);
+    if has_runtimes_calls && !order.has_runtime_base() {
         console::note(
             "the container runtime's own calls are among them, and runc's differ from run to run: record several, or say \
              --with-runtime-base",

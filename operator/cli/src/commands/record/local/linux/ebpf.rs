@@ -20,6 +20,7 @@ use super::{
     cgroups::{self, Mounted},
     command::Launch,
     follow::Recording,
+    plain,
 };
 use crate::console;
 
@@ -40,15 +41,16 @@ impl OwnProbe {
     /// Loads the programs, under a name that no other recorder has, and removes what recorders left that were killed.
     pub(super) fn open(hierarchy: Hierarchy) -> Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let mut settings = Settings::of_node(format!("{NODE}{}-{:x}", process::id(), now.as_nanos()))?;
+        let mut settings =
+            Settings::of_node(format!("{NODE}{}-{:x}", process::id(), now.as_nanos())).map_err(plain)?;
         settings.hierarchy = hierarchy;
         settings.capacity = CAPACITY;
         let probe = match Probe::open(&settings) {
             Err(Error::NoBpffs { path, .. }) => {
                 mount(&path)?;
-                Probe::open(&settings)?
+                Probe::open(&settings).map_err(plain)?
             }
-            other => other?,
+            other => other.map_err(plain)?,
         };
         sweep(&settings.bpffs);
         Ok(Self { probe: Some(probe), settings })
@@ -57,7 +59,7 @@ impl OwnProbe {
     /// Watches a target.
     pub(super) fn watch(&mut self, target: &Target, start: Start) -> Result<()> {
         let probe = self.probe.as_mut().context("the probe is closed")?;
-        probe.watch(target, Watch { tag: 1, start, denials: false })?;
+        probe.watch(target, Watch { tag: 1, start, denials: false }).map_err(plain)?;
         if let Attachment::Raw { reason } = probe.attachment() {
             console::note(&format!(
                 "this kernel has no typed tracepoints, so recording costs more: {reason}"
@@ -68,7 +70,7 @@ impl OwnProbe {
 
     /// What was counted, and how many calls, or tasks with all of theirs, can't be told of any container.
     pub(super) fn snapshot(&self) -> Result<(Vec<Recorded>, u64)> {
-        let snapshot = self.probe.as_ref().context("the probe is closed")?.snapshot()?;
+        let snapshot = self.probe.as_ref().context("the probe is closed")?.snapshot().map_err(plain)?;
         let Losses { no_room, unmarked, too_deep: _, uncached: _, unpaired: _ } = snapshot.losses;
         Ok((snapshot.containers, no_room.saturating_add(unmarked)))
     }
@@ -154,7 +156,7 @@ impl Place {
             !status.lines().any(|line| line == "Seccomp:\t2"),
             "this process runs under a seccomp filter, so that its own calls could not be told from the command's"
         );
-        let hierarchy = Hierarchy::of_this_machine()?;
+        let hierarchy = Hierarchy::of_this_machine().map_err(plain)?;
         let mounted = Mounted::find(hierarchy)?;
         mounted.sweep(|name| is_left(name, CGROUP));
         let (path, directory) = mounted.below_own(&format!("{CGROUP}{}", process::id()))?;

@@ -79,6 +79,11 @@ fn place(asked: Option<Method>) -> Result<Option<ebpf::Place>> {
     }
 }
 
+/// An error of the probe's or the tracer's, whose text says its cause already.
+fn plain(error: impl std::error::Error) -> anyhow::Error {
+    anyhow::anyhow!("{error}")
+}
+
 /// What was seen, with where.
 fn tally(subject: Subject, observation: &Observation, runtime: String) -> Tally {
     let mut tally = Tally::default();

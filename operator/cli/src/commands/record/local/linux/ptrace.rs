@@ -4,7 +4,7 @@ use anyhow::Result;
 use portcullis_profile::recording::{Exit, Observation};
 use portcullis_trace::{Error, Progress, Tracer};
 
-use super::{command::Launch, follow::Recording};
+use super::{command::Launch, follow::Recording, plain};
 
 /// A command that is traced.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Traced {
                     child.kill()?;
                     child.wait()?;
                 }
-                Err(error.into())
+                Err(plain(error))
             }
         }
     }
@@ -36,7 +36,7 @@ impl Recording for Traced {
     }
 
     fn advance(&mut self) -> Result<Progress> {
-        Ok(self.tracer.advance()?)
+        self.tracer.advance().map_err(plain)
     }
 
     fn left(&self) -> Vec<i32> {
@@ -44,7 +44,7 @@ impl Recording for Traced {
     }
 
     fn release(&mut self) -> Result<()> {
-        Ok(self.tracer.release()?)
+        self.tracer.release().map_err(plain)
     }
 
     fn seen(&self) -> Result<Option<Observation>> {

@@ -62,10 +62,16 @@ pub(super) fn say(told: &Told<'_>, console: &mut Console) {
         console.say(format_args!("not seen  {}", phases(&container.not_seen, &total)));
     }
     let failed = [Mark::NonZeroExit, Mark::Killed].iter().any(|mark| total.marks.contains(mark));
+    let missed = total.marks.contains(&Mark::StartMissed);
     for gap in &verdict.gaps {
-        // What failed had no other end to show.
-        let is_of_the_end = matches!(gap, Gap::NeverSteady { .. } | Gap::NeverStopped { .. });
-        if let Some(advice) = advice(gap).filter(|_| !(failed && is_of_the_end)) {
+        let is_said_otherwise = match gap {
+            // What failed had no other end to show.
+            Gap::NeverSteady { .. } => failed,
+            // How a container ended is not known of one whose first process was not seen.
+            Gap::NeverStopped { .. } => failed || missed,
+            _ => false,
+        };
+        if let Some(advice) = advice(gap).filter(|_| !is_said_otherwise) {
             console::note(advice);
         }
     }
