@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use portcullis_profile::printable;
+
 /// The result of talking to a registry.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -138,7 +140,7 @@ pub(crate) fn shown(text: &str) -> String {
     printable(&start).trim().to_owned()
 }
 
-/// A text without control characters, which a terminal would take for orders.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// What is wrong with a YAML text, in one line: the library's words show the text around the place as well.
+pub(crate) fn yaml_problem(error: &serde_saphyr::Error) -> String {
+    shown(&error.without_snippet().to_string())
 }

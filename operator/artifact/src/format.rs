@@ -46,13 +46,13 @@ pub(crate) fn check(manifest: &ImageManifest) -> Result<(), String> {
     };
     for descriptor in [layer, manifest.config()] {
         if descriptor.urls().as_ref().is_some_and(|urls| !urls.is_empty()) {
-            return Err(format!("the blob {} is to be had from other places (urls)", descriptor.digest()));
+            let digest = shown(descriptor.digest().as_ref());
+            return Err(format!("the blob {digest} is to be had from other places (urls)"));
         }
         if descriptor.size() > MAX_ARTIFACT_BYTES {
-            let size = descriptor.size();
+            let (digest, size) = (shown(descriptor.digest().as_ref()), descriptor.size());
             return Err(format!(
-                "the blob {} has {size} bytes, over the {MAX_ARTIFACT_BYTES} that runtimes pull",
-                descriptor.digest()
+                "the blob {digest} has {size} bytes, over the {MAX_ARTIFACT_BYTES} that runtimes pull"
             ));
         }
     }

@@ -9,14 +9,14 @@ use std::{
     str::FromStr,
 };
 
-use portcullis_profile::Digest;
+use portcullis_profile::{Digest, printable};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Access, Error, Reference, Result,
     blob::digest_of,
-    error::shown,
+    error::{shown, yaml_problem},
     manifest::{Content, Kind},
     repository::{Repository, Right},
     transport,
@@ -101,7 +101,7 @@ impl Index {
         if text.len() as u64 > MAX_INDEX_BYTES {
             return Err(format!("it has {} bytes, over {MAX_INDEX_BYTES}", text.len()));
         }
-        let fail = |error: serde_saphyr::Error| format!("it is no index: {error}");
+        let fail = |error: serde_saphyr::Error| format!("it is no index: {}", yaml_problem(&error));
         let outline: Outline = serde_saphyr::from_slice(text).map_err(fail)?;
         if outline.api_version != API_VERSION {
             let found = shown(&outline.api_version);
@@ -188,7 +188,7 @@ fn check(entry: &Entry) -> std::result::Result<(), String> {
     });
     let versions = entry.versions.iter().map(|version| ("versions", &version.version));
     for (field, text) in texts.chain(keywords).chain(maintainers).chain(versions) {
-        if text.chars().any(char::is_control) {
+        if printable(text) != *text {
             return Err(format!("{field}: has control characters"));
         }
     }

@@ -91,7 +91,8 @@ impl Manifest {
             manifests: Option<Value>,
             layers: Option<Value>,
         }
-        let fail = |error: serde_json::Error| format!("its manifest can't be read: {error}");
+        let fail =
+            |error: serde_json::Error| format!("its manifest can't be read: {}", shown(&error.to_string()));
         let outline: Outline = serde_json::from_slice(&bytes).map_err(fail)?;
         if outline.schema_version != Some(2) {
             return Err("its manifest has no schemaVersion 2".to_owned());

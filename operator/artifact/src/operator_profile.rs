@@ -3,17 +3,21 @@
 //! Source: security-profiles-operator's `internal/pkg/artifact`, `profileName`.
 
 use oci_spec::image::{Descriptor, ImageManifest};
-use portcullis_profile::{Dialect, Profile};
+use portcullis_profile::{
+    Profile,
+    spo::{self, GROUP, KIND},
+};
 use serde_json::Value;
 
-use crate::{Platform, error::shown};
+use crate::{
+    Platform,
+    error::{shown, yaml_problem},
+};
 
 /// The annotation that oras puts a file's name into.
 pub(crate) const TITLE: &str = "org.opencontainers.image.title";
 /// The longest document that is read, in bytes.
 pub(crate) const MAX_BYTES: u64 = 1024 * 1024;
-/// The group of the operator's custom resources.
-const GROUP: &str = "security-profiles-operator.x-k8s.io/";
 
 fn title(layer: &Descriptor) -> Option<&str> {
     layer.annotations().as_ref()?.get(TITLE).map(String::as_str)
@@ -51,31 +55,26 @@ pub(crate) fn layer<'m>(manifest: &'m ImageManifest, platform: &Platform) -> Res
 
 /// The profile in a custom resource of the operator.
 pub(crate) fn profile(yaml: &[u8]) -> Result<Profile, String> {
-    let resource: Value =
-        serde_saphyr::from_slice(yaml).map_err(|error| format!("its YAML can't be read: {error}"))?;
+    let resource: Value = serde_saphyr::from_slice(yaml)
+        .map_err(|error| format!("its YAML can't be read: {}", yaml_problem(&error)))?;
     let field = |key: &str| resource[key].as_str().unwrap_or_default();
     let (kind, version) = (field("kind"), field("apiVersion"));
-    if kind != "SeccompProfile" || !version.starts_with(GROUP) {
+    let group = version.split_once('/').map_or("", |(group, _)| group);
+    if kind != KIND || group != GROUP {
         return Err(format!(
-            "it holds a {:?} of {:?}, not a SeccompProfile of {GROUP}v1",
+            "it holds a {:?} of {:?}, not a {KIND} of {GROUP}/v1",
             shown(kind),
             shown(version)
         ));
     }
-    let Some(mut spec) = resource["spec"].as_object().cloned() else {
-        return Err("it holds a SeccompProfile without a spec".to_owned());
-    };
-    if let Some(base) = spec.remove("baseProfileName").filter(|base| base.as_str() != Some("")) {
-        return Err(format!(
-            "it is built on another profile (spec.baseProfileName: {}), without which it is not \
-             whole: merge the two",
-            shown(base.as_str().unwrap_or_default())
-        ));
+    let read = spo::read(version, &resource["spec"]).map_err(|errors| errors.within("spec").to_string())?;
+    match read.base {
+        None => Ok(read.profile),
+        Some(base) => Err(format!(
+            "it is built on another profile (spec.baseProfileName: {}), without which it is not whole: merge the two",
+            shown(&base)
+        )),
     }
-    // What the operator does with a profile is no part of it.
-    spec.remove("disabled");
-    Profile::from_value(&Value::Object(spec), Dialect::Oci)
-        .map_err(|errors| errors.within("spec").to_string())
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use oci_spec::image::{Descriptor, ImageManifest};
-use portcullis_profile::{Digest, Profile};
+use portcullis_profile::{Digest, Profile, printable};
 
 use crate::{
     Access, Error, Kind, Platform, Reference, Result,
     blob::digest_of,
-    error::{printable, shown},
+    error::shown,
     format, image,
     manifest::{self, Content, Manifest},
     operator_profile,

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use anstream::{AutoStream, stderr, stdout};
 use anstyle::{AnsiColor, Style};
+use portcullis_profile::printable;
 
 /// The colour of errors.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -39,26 +40,32 @@ impl Console {
     pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
         // Nobody is left to be told where standard error is closed.
         let _ = self.out.flush();
-        let _ = writeln!(self.errors, "{text}");
+        let _ = writeln!(self.errors, "{}", fit(&text.to_string()));
     }
 
     /// The same as [`note`], after what was written so far.
     pub(crate) fn note(&mut self, text: impl std::fmt::Display) {
-        self.say(format_args!("{NOTE}note:{NOTE:#} {text}"));
+        let _ = self.out.flush();
+        note(&text.to_string());
     }
 
     /// Says on standard error why there is no answer.
     pub(crate) fn error(&mut self, error: &anyhow::Error) {
         // Nobody is left to be told where standard error is closed.
         let _ = self.out.flush();
-        let _ = writeln!(self.errors, "{ERROR}error:{ERROR:#} {error:#}");
+        let _ = writeln!(self.errors, "{ERROR}error:{ERROR:#} {}", fit(&format!("{error:#}")));
     }
 }
 
 /// Says on standard error what to know about the answer: what was assumed, what was passed over.
 pub(crate) fn note(text: &str) {
     // Nobody is left to be told where standard error is closed.
-    let _ = writeln!(stderr(), "{NOTE}note:{NOTE:#} {text}");
+    let _ = writeln!(stderr(), "{NOTE}note:{NOTE:#} {}", fit(text));
+}
+
+/// A text of several lines that gives a terminal no other orders: file names, objects and servers' answers are a stranger's.
+fn fit(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether an error means that a pipe's reader has gone.

@@ -32,6 +32,26 @@ fn exit_codes_follow_the_worst_finding() {
     assert_eq!(code(&["fine.json", "wrong.json"]), 1);
 }
 
+/// Keys, values and names of objects are a stranger's, and a terminal takes control characters for orders.
+#[test]
+fn what_a_file_holds_gives_a_terminal_no_orders() {
+    let json = r#"{"\u001b]0;owned\u0007": 1, "\u001b]0;owned\u0007": 1, "defaultAction": "\u001b[2J"}"#;
+    let yaml = "apiVersion: portcullis.dev/v1alpha1\nkind: SeccompProfile\nmetadata: {name: \"a\\e[2Jb\"}\n\
+        spec: {bases: [{kind: ClusterSeccompProfile, name: \"x\\e[2Jy\"}], \
+        profile: {defaultAction: SCMP_ACT_ERRNO, syscalls: [{names: [\"re\\ead\"], action: SCMP_ACT_ALLOW}]}}\n";
+    let broken = "a: *\u{202e}b\n";
+    let files = Files::new(&[("keys.json", json), ("objects.yaml", yaml), ("broken.yaml", broken)]);
+    for file in ["keys.json", "objects.yaml", "broken.yaml"] {
+        for command in ["lint", "explain"] {
+            let ran = seccomp(&files, &[command, file]);
+            let said = ran.out + &ran.errors;
+            let orders: Vec<char> =
+                said.chars().filter(|c| (c.is_control() && *c != '\n') || *c == '\u{202e}').collect();
+            assert!(orders.is_empty() && said.contains(file), "{command} {file}: {orders:?} in {said:?}");
+        }
+    }
+}
+
 #[test]
 fn a_finding_says_where_what_and_what_to_do() {
     let files = Files::new(&[("wrong.json", WRONG)]);

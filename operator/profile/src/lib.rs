@@ -25,9 +25,12 @@ mod render;
 pub mod runtime_base;
 mod runtime_default;
 pub mod simulate;
+pub mod spo;
 pub mod syscalls;
+mod text;
 
 pub use digest::{Digest, InvalidDigest};
 pub use model::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
 pub use parse::{Dialect, MAX_DOCUMENT_BYTES, ParseError, ParseErrors};
 pub use runtime_default::{Evidence, RuntimeDefault, runtime_default, runtime_defaults};
+pub use text::printable;

@@ -129,7 +129,7 @@ async fn artifacts_that_runtimes_refuse_are_refused() {
         (artifact(&[notify.as_bytes()]), "runtimes refuse this artifact: "),
         (artifact(&[&[0x1f, 0x8b, 8, 0]]), "is an archive"),
         (artifact(&[b"{}"]), "defaultAction"),
-        (artifact(&[br#"{"defaultAction": "SCMP_ACT_ALLOW", "\u001b[2J": 1}"#]), " [2J: "),
+        (artifact(&[br#"{"defaultAction": "SCMP_ACT_ALLOW", "\u001b[2J": 1}"#]), "\u{fffd}[2J: "),
         (
             fake.manifest("application/vnd.cncf.apparmor-profile.config.v1+json", &[profile]),
             "neither a seccomp",

@@ -12,36 +12,22 @@ use super::{problem::Problem, tree::Position};
 /// profiles, and an endless one (a device, a pipe) must end.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Why there is no text.
-pub(super) enum Failure {
-    /// The file can't be read.
-    Io(String),
-    /// It isn't text, or too much of it.
-    Text(Problem),
-}
-
 /// What to call a file.
 pub(super) fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// A file's text, or that of standard input where the path is `-`.
-pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    let bytes = bounded(path).map_err(|error| {
-        Failure::Io(match error.kind() {
-            io::ErrorKind::IsADirectory => {
-                "it is a directory: name the files in it, for example with DIR/*.json".to_owned()
-            }
-            _ => error.to_string(),
-        })
-    })?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(Failure::Text(Problem::of_file(format!(
-            "is longer than {} MiB: a profile has at most 256 KiB, so this is no file of profiles, or should be several",
-            MAX_FILE_BYTES >> 20
-        ))));
-    }
-    text(bytes).map_err(Failure::Text)
+/// A file's bytes, or those of standard input where the path is `-`: at most one more than [`text`] takes.
+///
+/// # Errors
+/// Why the system can't read it.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    bounded(path).map_err(|error| match error.kind() {
+        io::ErrorKind::IsADirectory => {
+            "it is a directory: name the files in it, for example with DIR/*.json".to_owned()
+        }
+        _ => error.to_string(),
+    })
 }
 
 fn bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -55,7 +41,17 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, Problem> {
+/// The text that bytes are.
+///
+/// # Errors
+/// Where they aren't text, or too much of it.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, Problem> {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(Problem::of_file(format!(
+            "is longer than {} MiB: a profile has at most 256 KiB, so this is no file of profiles, or should be several",
+            MAX_FILE_BYTES >> 20
+        )));
+    }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Problem::of_file("is UTF-16: save it as UTF-8"));
     }

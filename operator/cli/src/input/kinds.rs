@@ -6,13 +6,13 @@ use portcullis_api::{BaseReference, GROUP, Mode, ProfileKind};
 use portcullis_profile::{
     Dialect, ParseErrors, Profile,
     docker::{self, Context, Resolved},
+    printable, spo,
 };
 use serde_json::Value;
 
 use super::{
     File, Loaded,
     problem::{Problem, Unreadable},
-    spo,
     tree::{Content, Document, MAX_OBJECTS, Node, Position},
 };
 use crate::platform;
@@ -166,7 +166,8 @@ fn items(root: &Node) -> Vec<(String, &Node)> {
 /// Reads one object.
 fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file: &mut File) {
     let (version, kind) = (item.text("apiVersion"), item.text("kind"));
-    let metadata = |key| item.get("metadata").and_then(|metadata| metadata.text(key)).map(str::to_owned);
+    // Shown to people, and to an API server nothing else would be a name.
+    let metadata = |key| item.get("metadata").and_then(|metadata| metadata.text(key)).map(printable);
     let source = |format, within: &str| Source {
         file: file.name.clone(),
         format,
@@ -197,7 +198,7 @@ fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file
                     }
                 },
                 None if group == spo::GROUP && kind == spo::KIND => {
-                    spo::read(item, version, source(Format::SecurityProfilesOperator { base: None }, "spec"))
+                    security_profiles_operator(item, version, |format| source(format, "spec"))
                 }
                 None => {
                     file.passed_over += 1;
@@ -230,7 +231,7 @@ fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file
 }
 
 /// A profile, or what is wrong with it.
-pub(super) type Read = Result<Loaded, Unreadable>;
+type Read = Result<Loaded, Unreadable>;
 
 fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
     let kind = match &source.format {
@@ -247,7 +248,7 @@ fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
 }
 
 /// What was read, or what is wrong with it in its places.
-pub(super) fn finished(read: Result<Profile, ParseErrors>, source: Source, notes: Vec<String>) -> Read {
+fn finished(read: Result<Profile, ParseErrors>, source: Source, notes: Vec<String>) -> Read {
     match read {
         Ok(profile) => Ok(loaded(profile, source, notes)),
         Err(errors) => Err(Unreadable::of_profile(&errors, &source)),
@@ -280,7 +281,7 @@ fn only_bases(item: &Node) -> Option<String> {
 }
 
 fn names(bases: &[BaseReference]) -> String {
-    let names: Vec<&str> = bases.iter().map(|base| base.name.as_str()).collect();
+    let names: Vec<String> = bases.iter().map(|base| printable(&base.name)).collect();
     names.join(", ")
 }
 
@@ -317,6 +318,23 @@ fn portcullis(item: &Node, source: Source) -> Read {
         .then(|| format!("what its bases allow besides is not in the file: {}", names(&bases)));
     let read = Profile::from_value(&document, Dialect::CustomResource);
     finished(read, source, notes.into_iter().collect())
+}
+
+/// A resource of the Security Profiles Operator.
+fn security_profiles_operator(item: &Node, version: &str, source: impl FnOnce(Format) -> Source) -> Read {
+    let spec = item.get("spec").map_or(Value::Null, Node::to_value);
+    match spo::read(version, &spec) {
+        Ok(spo::Resource { profile, base, disabled }) => {
+            let base_note =
+                base.as_ref().map(|name| format!("what its base allows besides is not in the file: {name}"));
+            let notes =
+                base_note.into_iter().chain(disabled.then(|| "it is disabled there".to_owned())).collect();
+            Ok(loaded(profile, source(Format::SecurityProfilesOperator { base }), notes))
+        }
+        Err(errors) => {
+            Err(Unreadable::of_profile(&errors, &source(Format::SecurityProfilesOperator { base: None })))
+        }
+    }
 }
 
 fn shown(name: &Option<String>) -> String {

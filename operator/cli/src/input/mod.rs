@@ -7,7 +7,6 @@ mod bytes;
 mod json;
 mod kinds;
 mod problem;
-mod spo;
 mod tree;
 mod yaml;
 
@@ -75,10 +74,16 @@ impl File {
 /// Where the file can't be read at all, or isn't text.
 pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable> {
     let name = bytes::name(path);
-    let text = bytes::read(path).map_err(|problem| match problem {
-        bytes::Failure::Io(reason) => Unreadable::unopened(&name, reason),
-        bytes::Failure::Text(problem) => Unreadable::new(&name, problem),
-    })?;
+    let bytes = bytes::read(path).map_err(|reason| Unreadable::unopened(&name, reason))?;
+    parse(&name, bytes, container)
+}
+
+/// Everything in the bytes of a file.
+///
+/// # Errors
+/// Where they aren't text, or too much of it.
+pub(crate) fn parse(name: &str, bytes: Vec<u8>, container: &Context) -> Result<File, Unreadable> {
+    let text = bytes::text(bytes).map_err(|problem| Unreadable::new(name, problem))?;
     let (documents, broken) = if json::is_json(&text) {
         match json::read(&text) {
             Ok(document) => (vec![document], None),
@@ -87,7 +92,7 @@ pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable>
     } else {
         yaml::read(&text)
     };
-    let mut file = File { name, profiles: Vec::new(), passed_over: 0, notes: Vec::new() };
+    let mut file = File { name: name.to_owned(), profiles: Vec::new(), passed_over: 0, notes: Vec::new() };
     for document in documents {
         kinds::sort(document, container, &mut file);
     }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use portcullis_profile::ParseErrors;
+use portcullis_profile::{ParseErrors, printable};
 
 use super::{Source, tree::Position};
 
@@ -18,12 +18,14 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn at(position: Position, message: impl Into<String>) -> Self {
-        Self { position: Some(position), path: String::new(), message: message.into() }
+    /// A problem at a place. The message may hold words of the file.
+    pub(super) fn at(position: Position, message: impl AsRef<str>) -> Self {
+        Self { position: Some(position), ..Self::of_file(message) }
     }
 
-    pub(super) fn of_file(message: impl Into<String>) -> Self {
-        Self { position: None, path: String::new(), message: message.into() }
+    /// A problem of the file as a whole.
+    pub(super) fn of_file(message: impl AsRef<str>) -> Self {
+        Self { position: None, path: String::new(), message: printable(message.as_ref()) }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::printable;
+
 /// The most errors that one reading collects; the rest are counted.
 const MAX_ERRORS: usize = 20;
 
@@ -40,9 +42,10 @@ impl ParseErrors {
         errors
     }
 
+    /// Adds an error. Both texts may hold words of the document, so this is where they are made fit to be shown.
     pub(crate) fn push(&mut self, path: &Path<'_>, message: String) {
         if self.errors.len() < MAX_ERRORS {
-            self.errors.push(ParseError { path: path.to_string(), message });
+            self.errors.push(ParseError { path: printable(&path.to_string()), message: printable(&message) });
         } else {
             self.omitted += 1;
         }

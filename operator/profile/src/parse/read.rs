@@ -7,7 +7,7 @@ use super::{
     error::{Path, shown},
     keys::{self, Keys},
 };
-use crate::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
+use crate::{Action, Arch, Arg, Flag, Operator, Profile, Rule, text::is_printable};
 
 /// Reads a whole profile; `errors` may hold some already.
 pub(super) fn profile(value: &Value, dialect: Dialect, errors: ParseErrors) -> Result<Profile, ParseErrors> {
@@ -112,6 +112,13 @@ impl Reader {
             let name = reader.text(value, path)?;
             if name.is_empty() {
                 reader.errors.push(path, "is empty: write the name of a system call".to_owned());
+                return None;
+            }
+            // No call has such a name, and names are shown wherever a profile is.
+            if !name.chars().all(is_printable) {
+                let shown = shown(&name);
+                let message = format!("{shown:?} has control characters: write the name of a system call");
+                reader.errors.push(path, message);
                 return None;
             }
             Some(name)

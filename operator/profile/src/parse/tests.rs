@@ -124,6 +124,28 @@ fn refuses_a_document_over_the_bound_before_reading_it() {
     refused(&format!("{fill} "), "", &["262145 bytes", "262144"]);
 }
 
+/// A terminal takes control characters for orders, and a message is what somebody looks at on one.
+#[test]
+fn what_is_said_of_a_document_gives_a_terminal_no_orders() {
+    let hostile = r"\u001b[2J\u009b\u202e\n";
+    for document in [
+        format!(r#"{{"defaultAction":"SCMP_ACT_LOG","{hostile}":1,"{hostile}":2}}"#),
+        format!(r#"{{"defaultAction":"{hostile}","architectures":["{hostile}"]}}"#),
+        with_rule(&format!(r#"{{"names":["{hostile}"],"{hostile}":1,"action":"SCMP_ACT_LOG"}}"#)),
+        with_arg(&format!(r#"{{"index":0,"value":"{hostile}","op":"{hostile}"}}"#)),
+    ] {
+        let errors = Profile::parse(document.as_bytes()).expect_err("it is no profile");
+        let said = errors.to_string();
+        assert_eq!(said, crate::printable(&said), "{document}");
+    }
+}
+
+#[test]
+fn refuses_names_that_no_call_can_have() {
+    let document = with_rule(r#"{"names":["read","wri\u0007te"],"action":"SCMP_ACT_ALLOW"}"#);
+    refused(&document, "syscalls[0].names[1]", &["control characters", r"wri\u{7}te"]);
+}
+
 #[test]
 fn refuses_duplicate_keys_at_every_depth() {
     refused(
