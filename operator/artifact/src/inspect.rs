@@ -114,7 +114,11 @@ pub async fn inspect(reference: &Reference, wanted: &Wanted, access: &Access) ->
     access.within(reference.registry(), look).await
 }
 
-fn describe(reference: &Reference, manifest: &Manifest, profile: Option<ProfileSummary>) -> Inspection {
+pub(crate) fn describe(
+    reference: &Reference,
+    manifest: &Manifest,
+    profile: Option<ProfileSummary>,
+) -> Inspection {
     let mut inspection = Inspection {
         reference: reference.to_string(),
         digest: manifest.digest,

@@ -24,6 +24,8 @@ mod pull;
 mod push;
 mod reference;
 mod repository;
+#[doc(hidden)]
+pub mod strangers;
 mod token;
 mod transport;
 

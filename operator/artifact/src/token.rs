@@ -106,10 +106,15 @@ async fn fetch(
         return Err(transport::failure("token", response).await);
     }
     let body = transport::body(response, MAX_TOKEN_BYTES).await?;
-    let answer: Answer = serde_json::from_slice(&body).map_err(|_| broken("it answered without a token"))?;
-    let token = answer.token.or(answer.access_token).ok_or_else(|| broken("it answered without a token"))?;
+    header(&body).map_err(broken)
+}
+
+/// The header that the body of a token server's answer makes.
+pub(crate) fn header(body: &[u8]) -> std::result::Result<HeaderValue, &'static str> {
+    let answer: Answer = serde_json::from_slice(body).map_err(|_| "it answered without a token")?;
+    let token = answer.token.or(answer.access_token).ok_or("it answered without a token")?;
     let mut header = HeaderValue::try_from(format!("Bearer {token}"))
-        .map_err(|_| broken("its token has characters that none has"))?;
+        .map_err(|_| "its token has characters that none has")?;
     header.set_sensitive(true);
     Ok(header)
 }

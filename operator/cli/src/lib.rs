@@ -15,6 +15,8 @@ mod manifest;
 mod platform;
 mod registry;
 mod shared;
+#[doc(hidden)]
+pub mod strangers;
 mod table;
 mod verdict;
 

@@ -9,40 +9,35 @@ use ruzstd::decoding::{
 };
 
 /// The longest layer that is read, in bytes after decompression (64 GiB): a bomb's end.
-const MAX_LAYER_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+pub(super) const MAX_LAYER_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 
-/// The archive in a layer: gzip and zstd by how they begin, whatever the media type says.
-pub(super) fn archive<'r>(mut layer: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+/// The archive in a layer: gzip and zstd by how they begin, whatever the media type says. Beyond `limit` bytes it is an error.
+pub(super) fn archive<'r>(mut layer: impl Read + 'r, limit: u64) -> io::Result<Box<dyn Read + 'r>> {
     let mut start = Vec::new();
     layer.by_ref().take(4).read_to_end(&mut start)?;
     let whole = BufReader::new(Cursor::new(start.clone()).chain(layer));
     Ok(match start.as_slice() {
-        [0x1f, 0x8b, ..] => Box::new(Bounded::new(MultiGzDecoder::new(whole))),
+        [0x1f, 0x8b, ..] => Box::new(Bounded { reader: MultiGzDecoder::new(whole), limit, left: limit }),
         // A frame, or one to be skipped, as zstd:chunked has at its end (RFC 8878, 3.1).
         [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-            Box::new(Bounded::new(Frames::new(whole)))
+            Box::new(Bounded { reader: Frames::new(whole), limit, left: limit })
         }
-        _ => Box::new(Bounded::new(whole)),
+        _ => Box::new(Bounded { reader: whole, limit, left: limit }),
     })
 }
 
 /// An error, not an end, where there are too many bytes.
 struct Bounded<R> {
     reader: R,
+    limit: u64,
     left: u64,
-}
-
-impl<R: Read> Bounded<R> {
-    fn new(reader: R) -> Self {
-        Self { reader, left: MAX_LAYER_BYTES }
-    }
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.reader.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            io::Error::other(format!("it has more than {MAX_LAYER_BYTES} bytes when decompressed"))
+            io::Error::other(format!("it has more than {} bytes when decompressed", self.limit))
         })?;
         Ok(read)
     }
@@ -112,7 +107,7 @@ mod tests {
 
     fn read(layer: &[u8]) -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        archive(layer)?.read_to_end(&mut content)?;
+        archive(layer, MAX_LAYER_BYTES)?.read_to_end(&mut content)?;
         Ok(content)
     }
 
@@ -145,9 +140,9 @@ mod tests {
 
     #[test]
     fn too_many_bytes_are_an_error() {
-        let mut bounded = Bounded { reader: io::repeat(0).take(11), left: 10 };
+        let mut bounded = Bounded { reader: io::repeat(0).take(11), limit: 10, left: 10 };
         assert!(bounded.read_to_end(&mut Vec::new()).unwrap_err().to_string().contains("decompressed"));
-        let mut bounded = Bounded { reader: io::repeat(0).take(10), left: 10 };
+        let mut bounded = Bounded { reader: io::repeat(0).take(10), limit: 10, left: 10 };
         assert_eq!(bounded.read_to_end(&mut Vec::new()).unwrap(), 10);
     }
 }

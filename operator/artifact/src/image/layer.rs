@@ -43,9 +43,9 @@ pub(super) struct Sighting {
     pub(super) hides_lower: bool,
 }
 
-/// Reads a layer to its end.
-pub(super) fn scan(layer: impl Read, wanted: &FilePath) -> io::Result<Sighting> {
-    let mut archive = Archive::new(decompress::archive(layer)?);
+/// Reads a layer to its end, of at most `limit` bytes when decompressed.
+pub(super) fn scan(layer: impl Read, wanted: &FilePath, limit: u64) -> io::Result<Sighting> {
+    let mut archive = Archive::new(decompress::archive(layer, limit)?);
     let mut sighting = Sighting::default();
     let mut extension = Extension::default();
     // Raw, because the archive reads long names of any length into memory otherwise.

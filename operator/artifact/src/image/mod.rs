@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     Error, Result, blob::digest_of, error::shown, format::MAX_ARTIFACT_BYTES, repository::Repository,
 };
+use decompress::MAX_LAYER_BYTES;
 use layer::{Node, Sighting};
 pub(crate) use path::FilePath;
 
@@ -49,40 +50,91 @@ pub(crate) async fn find(
     if layers.len() > MAX_LAYERS {
         return Err(fail(format!("it has {} layers, over {MAX_LAYERS}", layers.len())));
     }
-    let (mut path, mut from, mut read) = (wanted.clone(), 0, 0_u64);
-    for _ in 0..=MAX_LINKS {
-        let mut search = Search::new(path.clone());
-        let mut next = None;
-        for (position, descriptor) in layers.iter().enumerate().skip(from) {
-            let digest = digest_of(descriptor).map_err(fail)?;
-            read = read.saturating_add(descriptor.size());
-            if read > MAX_BYTES {
-                return Err(fail(format!(
-                    "looking for {wanted} takes reading more than {MAX_BYTES} bytes of layers"
-                )));
-            }
-            let sighting = look(repository, descriptor, &path).await?;
-            match search.step(sighting).map_err(fail)? {
-                Step::Lower => {}
-                Step::Found(content) => return Ok(Found { content, layer: digest, path: path.to_string() }),
-                Step::Nowhere => break,
-                Step::Elsewhere(target) => next = Some((target, 0)),
-                Step::SameLayer(target) => next = Some((target, position)),
-            }
-            if next.is_some() {
-                break;
-            }
+    let mut descent = Descent::new(wanted.clone(), layers.len());
+    let mut read = 0_u64;
+    while let Some(descriptor) = descent.layer().and_then(|position| layers.get(position)) {
+        let digest = digest_of(descriptor).map_err(fail)?;
+        read = read.saturating_add(descriptor.size());
+        if read > MAX_BYTES {
+            return Err(fail(format!(
+                "looking for {wanted} takes reading more than {MAX_BYTES} bytes of layers"
+            )));
         }
-        let Some(found) = next else {
-            let through = if path == *wanted { String::new() } else { format!(" (a link to {path})") };
-            return Err(Error::NotInImage {
-                reference: repository.reference().to_string(),
-                path: format!("{wanted}{through}"),
-            });
-        };
-        (path, from) = found;
+        let sighting = look(repository, descriptor, descent.path()).await?;
+        if let Some(content) = descent.take(sighting).map_err(fail)? {
+            return Ok(Found { content, layer: digest, path: descent.path().to_string() });
+        }
     }
-    Err(fail(format!("{wanted} is behind more than {MAX_LINKS} links")))
+    Err(Error::NotInImage { reference: repository.reference().to_string(), path: descent.describe() })
+}
+
+/// The same in layers that are at hand, the top one first, each of at most `limit` bytes when decompressed.
+pub(crate) fn find_in(
+    layers: &[&[u8]],
+    wanted: &FilePath,
+    limit: u64,
+) -> std::result::Result<Vec<u8>, String> {
+    let mut descent = Descent::new(wanted.clone(), layers.len());
+    while let Some(layer) = descent.layer().and_then(|position| layers.get(position)) {
+        let sighting =
+            layer::scan(*layer, descent.path(), limit).map_err(|error| shown(&error.to_string()))?;
+        if let Some(content) = descent.take(sighting)? {
+            return Ok(content);
+        }
+    }
+    Err(format!("{} is not in the image", descent.describe()))
+}
+
+/// A search along links through the layers of an image, which are counted from the top.
+struct Descent {
+    wanted: FilePath,
+    search: Search,
+    position: usize,
+    layers: usize,
+    links: usize,
+}
+
+impl Descent {
+    fn new(wanted: FilePath, layers: usize) -> Self {
+        Self { search: Search::new(wanted.clone()), wanted, position: 0, layers, links: 0 }
+    }
+
+    /// The layer to look into; `None` where no layer can have the file.
+    fn layer(&self) -> Option<usize> {
+        (self.position < self.layers).then_some(self.position)
+    }
+
+    /// What to look for there.
+    fn path(&self) -> &FilePath {
+        &self.search.path
+    }
+
+    /// Goes on with what that layer has; the file's content where it was found.
+    fn take(&mut self, sighting: Sighting) -> std::result::Result<Option<Vec<u8>>, String> {
+        match self.search.step(sighting)? {
+            Step::Lower => self.position += 1,
+            Step::Found(content) => return Ok(Some(content)),
+            Step::Nowhere => self.position = self.layers,
+            Step::Elsewhere(target) => self.follow(target, 0)?,
+            Step::SameLayer(target) => self.follow(target, self.position)?,
+        }
+        Ok(None)
+    }
+
+    fn follow(&mut self, target: FilePath, from: usize) -> std::result::Result<(), String> {
+        self.links += 1;
+        if self.links > MAX_LINKS {
+            return Err(format!("{} is behind more than {MAX_LINKS} links", self.wanted));
+        }
+        (self.search, self.position) = (Search::new(target), from);
+        Ok(())
+    }
+
+    /// What was looked for, and where links led.
+    fn describe(&self) -> String {
+        let (wanted, path) = (&self.wanted, self.path());
+        if path == wanted { wanted.to_string() } else { format!("{wanted} (a link to {path})") }
+    }
 }
 
 /// What to do after a layer.
@@ -149,8 +201,9 @@ async fn look(repository: &Repository, descriptor: &Descriptor, path: &FilePath)
     let mut blob = repository.blob(descriptor).await?;
     let (pieces, received) = mpsc::channel(QUEUE);
     let wanted = path.clone();
-    let scan =
-        tokio::task::spawn_blocking(move || layer::scan(Pieces { received, piece: Bytes::new() }, &wanted));
+    let scan = tokio::task::spawn_blocking(move || {
+        layer::scan(Pieces { received, piece: Bytes::new() }, &wanted, MAX_LAYER_BYTES)
+    });
     while let Some(piece) = blob.next().await? {
         // An archive ends before its last bytes, or is damaged; the digest tells, so the rest is read all the same.
         let _ = pieces.send(piece).await;

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use tar::{Builder, Header};
 
 use super::*;
+use crate::image::decompress::MAX_LAYER_BYTES;
 
 const PATH: &str = "/seccomp/profile.json";
 
@@ -29,7 +30,7 @@ fn archive(entries: &[&str]) -> Vec<u8> {
 }
 
 fn scanned(archive: &[u8]) -> io::Result<Sighting> {
-    scan(archive, &PATH.parse().unwrap())
+    scan(archive, &PATH.parse().unwrap(), MAX_LAYER_BYTES)
 }
 
 fn seen(entries: &[&str]) -> Sighting {
@@ -88,7 +89,7 @@ fn long_names_are_read_in_either_form() {
     let long = format!("{}/profile.json", "d".repeat(120));
     let path = format!("/{long}").parse().unwrap();
     // GNU's form, which the builder writes by itself.
-    let sighting = scan(archive(&[&long]).as_slice(), &path).unwrap();
+    let sighting = scan(archive(&[&long]).as_slice(), &path, MAX_LAYER_BYTES).unwrap();
     assert_eq!(nodes(&sighting), [(2, Node::File(long.clone().into_bytes()))]);
     // pax'.
     let mut builder = Builder::new(Vec::new());
@@ -96,7 +97,7 @@ fn long_names_are_read_in_either_form() {
     let mut header = Header::new_ustar();
     header.set_size(1);
     builder.append_data(&mut header, "short", &b"x"[..]).unwrap();
-    let sighting = scan(builder.into_inner().unwrap().as_slice(), &path).unwrap();
+    let sighting = scan(builder.into_inner().unwrap().as_slice(), &path, MAX_LAYER_BYTES).unwrap();
     assert_eq!(nodes(&sighting), [(2, Node::File(b"x".to_vec()))]);
 }
 
@@ -115,7 +116,7 @@ fn two_sizes_and_names_without_end_are_refused() {
     header.set_size(1 << 40);
     header.set_cksum();
     let endless = header.as_bytes().as_slice().chain(io::repeat(b'a'));
-    let error = scan(endless, &PATH.parse().unwrap()).unwrap_err();
+    let error = scan(endless, &PATH.parse().unwrap(), MAX_LAYER_BYTES).unwrap_err();
     assert!(error.to_string().contains("longer than 1048576"), "{error}");
 }
 
@@ -126,7 +127,7 @@ fn a_file_that_is_no_profile_is_not_read_whole() {
     header.set_size(10 * 1024 * 1024);
     header.set_cksum();
     let content = header.as_bytes().as_slice().chain(io::repeat(b'a').take(10 * 1024 * 1024));
-    let sighting = scan(content, &PATH.parse().unwrap()).unwrap();
+    let sighting = scan(content, &PATH.parse().unwrap(), MAX_LAYER_BYTES).unwrap();
     let Some(Node::File(content)) = sighting.nodes.get(&2) else { panic!("{sighting:?}") };
     assert_eq!(content.len() as u64, MAX_ARTIFACT_BYTES + 1);
 }
