@@ -59,6 +59,17 @@ fn one_call_passes_or_does_not_and_the_rule_is_named() {
     assert!(out(&output).contains("no rule for the call matches these arguments"), "{}", out(&output));
 }
 
+/// What begins with a hyphen is an argument of the call where it is a number, and an option everywhere else.
+#[test]
+fn options_may_stand_behind_the_call() {
+    let output = simulate(&["openat", "-100", "0", "--runtime", "crun"], "");
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(out(&output).starts_with("openat(-100)") && !out(&output).contains("runc"), "{}", out(&output));
+    let output = simulate(&["openat", "--no-such-option"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("unexpected argument '--no-such-option'"), "{}", said(&output));
+}
+
 /// runc answers ENOSYS to what is newer than anything that the profile names; crun has no such rule.
 #[test]
 fn runtimes_that_differ_are_both_shown() {
@@ -122,6 +133,50 @@ fn a_trace_of_strace_is_read_with_its_names() {
     let output = simulate(&["--strace", "-"], table);
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("strace -c"), "{}", said(&output));
+}
+
+#[test]
+fn programs_get_the_same_answer_as_one_document() {
+    let json = |output: &Output| -> serde_json::Value {
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
+    };
+    let output = simulate(&["openat2", "-o", "json", "--bpf"], "");
+    assert_eq!(output.status.code(), Some(1));
+    let answer = json(&output);
+    assert_eq!((&answer["architecture"], &answer["passes"]), (&"SCMP_ARCH_X86_64".into(), &false.into()));
+    assert_eq!(answer["filter"]["maxInstructions"], 4096);
+    let call = &answer["call"];
+    assert_eq!(
+        (&call["name"], &call["number"], &call["arguments"][0]),
+        (&"openat2".into(), &437.into(), &"0".into())
+    );
+    let [runc, crun] = call["decisions"].as_array().expect("a list").as_slice() else { panic!("{call}") };
+    assert_eq!(
+        (&runc["runtimes"][0], &runc["reason"], &runc["errno"]),
+        (&"runc".into(), &"enosysStub".into(), &38.into())
+    );
+    assert_eq!(
+        (&crun["runtimes"][0], &crun["reason"], &crun["errno"]),
+        (&"crun".into(), &"default".into(), &1.into())
+    );
+
+    let output = simulate(&["socket", "AF_INET", "-o", "json"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let decision = &json(&output)["call"]["decisions"][0];
+    assert_eq!((&decision["passes"], &decision["rule"]), (&true.into(), &1.into()));
+    assert_eq!(decision["text"], "syscalls[1]: socket SCMP_ACT_ALLOW where arg0 == 2");
+
+    let output = simulate(&["--trace", "-", "--runtime", "crun", "-o", "json"], "read\nptrace\nptrace 3\n");
+    assert_eq!(output.status.code(), Some(1));
+    let traces = &json(&output)["traces"];
+    assert_eq!((&traces[0]["calls"], &traces[0]["actions"]["SCMP_ACT_ERRNO"]), (&3.into(), &2.into()));
+    let stopped = &traces[0]["stopped"][0];
+    assert_eq!(
+        (&stopped["count"], &stopped["line"], &stopped["name"]),
+        (&2.into(), &2.into(), &"ptrace".into())
+    );
+    assert_eq!(stopped["decision"]["action"], "SCMP_ACT_ERRNO");
+    assert!(traces[1].is_null() && json(&output)["filter"].is_null());
 }
 
 #[test]

@@ -1,14 +1,15 @@
 //! `simulate`: what a profile does with a call, or would have done to an application.
 
+mod json;
 mod one;
 mod source;
 mod trace;
 mod words;
 
-use std::path::PathBuf;
+use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use portcullis_profile::{
     Arch, Profile,
     evaluate::{Evaluator, Runtime},
@@ -18,7 +19,7 @@ use portcullis_profile::{
 use crate::{
     console::Console,
     example::{self, Example},
-    input,
+    input::{self, Loaded},
     platform::{self, RuntimeName},
     verdict::Verdict,
 };
@@ -46,6 +47,10 @@ const EXAMPLES: &[Example] = &[
         about: "The same for a trace of one's own",
         command: "echo connect 3 | kubectl seccomp simulate web.json --trace -",
     },
+    Example {
+        about: "What stops it, for a program",
+        command: "kubectl seccomp simulate web.json --strace app.strace -o json",
+    },
     Example { about: "How large the filter gets", command: "kubectl seccomp simulate web.json --bpf" },
 ];
 
@@ -57,7 +62,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "PROFILE")]
     profile: PathBuf,
     /// A system call by name or number, and its arguments.
-    #[arg(value_name = "SYSCALL", required_unless_present_any = ["trace", "strace", "bpf"], allow_hyphen_values = true)]
+    #[arg(value_name = "SYSCALL", required_unless_present_any = ["trace", "strace", "bpf"], allow_negative_numbers = true)]
     call: Vec<String>,
     /// A trace with one call a line; `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["call", "strace"])]
@@ -68,6 +73,9 @@ pub(crate) struct Arguments {
     /// Say how large the filter can get at most, against the kernel's limits.
     #[arg(long)]
     bpf: bool,
+    /// How to write it.
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
     /// The container runtime whose reading of the profile counts; both where it is not set.
     #[arg(long, value_enum)]
     runtime: Option<RuntimeName>,
@@ -76,14 +84,42 @@ pub(crate) struct Arguments {
     arch: Option<Arch>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
 /// A runtime's filter.
 struct Filter {
     runtime: Runtime,
     evaluator: Evaluator,
 }
 
+/// What each filter costs besides its instructions in a process's stack of filters.
+///
+/// Source: `MAX_INSNS_PER_PATH` and `seccomp_attach_filter` in the kernel's kernel/seccomp.c.
+const STACKED_WITH: usize = 4;
+
+/// Everything that was asked.
+struct Answer<'a> {
+    loaded: &'a Loaded,
+    native: Arch,
+    bound: Option<ProgramBound>,
+    simulated: Simulated,
+}
+
+enum Simulated {
+    /// Only the filter's size was asked.
+    Nothing,
+    One(one::Decided),
+    Traces(Vec<trace::Group>),
+}
+
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { profile, call, trace, strace, bpf, runtime, arch } = arguments;
+    let Arguments { profile, call, trace, strace, bpf, output, runtime, arch } = arguments;
     let native = arch.unwrap_or_else(platform::host_arch);
     let loaded = input::profile_for(profile, &platform::usual_container(native))?;
     let runtimes = runtime.map_or_else(|| vec![Runtime::Runc, Runtime::Crun], |one| vec![one.into()]);
@@ -96,39 +132,70 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             Ok(Filter { runtime, evaluator })
         })
         .collect::<Result<Vec<Filter>>>()?;
-    let fits = if *bpf { size(&loaded.profile, native, console)? } else { Verdict::Yes };
-    let verdict = match (trace, strace) {
-        (Some(file), _) => trace::plain(&filters, native, file, console),
-        (_, Some(file)) => trace::strace(&filters, native, file, console),
-        (None, None) if call.is_empty() => Ok(Verdict::Yes),
-        (None, None) => one::run(&loaded.profile, &filters, native, call, console),
-    }?;
-    Ok(if fits == Verdict::Yes { verdict } else { Verdict::No })
+    let simulated = match (trace, strace) {
+        (Some(file), _) => Simulated::Traces(trace::plain(&filters, native, file)?),
+        (_, Some(file)) => Simulated::Traces(trace::strace(&filters, native, file)?),
+        (None, None) if call.is_empty() => Simulated::Nothing,
+        (None, None) => Simulated::One(one::decide(&filters, native, call)?),
+    };
+    let bound = bpf.then(|| bound(&loaded.profile, native));
+    let answer = Answer { loaded: &loaded, native, bound, simulated };
+    match output {
+        Output::Text => answer.write(console.out())?,
+        Output::Json => json::write(&answer, console.out())?,
+    }
+    Ok(if answer.passes() { Verdict::Yes } else { Verdict::No })
 }
 
-/// What the filter takes of the kernel's limits.
-fn size(profile: &Profile, native: Arch, console: &mut Console) -> Result<Verdict> {
+impl Answer<'_> {
+    /// Whether every call passes, and the filter fits.
+    fn passes(&self) -> bool {
+        let fits = self.bound.as_ref().is_none_or(|bound| bound.instructions <= MAX_INSTRUCTIONS);
+        fits && match &self.simulated {
+            Simulated::Nothing => true,
+            Simulated::One(decided) => decided.passes(),
+            Simulated::Traces(groups) => groups.iter().all(|group| group.summary.lives()),
+        }
+    }
+
+    fn write(&self, out: &mut dyn Write) -> Result<()> {
+        if let Some(bound) = &self.bound {
+            size(bound, out)?;
+        }
+        match &self.simulated {
+            Simulated::Nothing => Ok(()),
+            Simulated::One(decided) => decided.write(&self.loaded.profile, out),
+            Simulated::Traces(groups) => trace::write(groups, out),
+        }
+    }
+}
+
+/// What the filter can take at most.
+fn bound(profile: &Profile, native: Arch) -> ProgramBound {
     let mut arches = profile.architectures.clone();
     arches.push(native);
-    let ProgramBound { instructions, longest_path } = program::bound(profile, &arches);
-    let out = console.out();
+    program::bound(profile, &arches)
+}
+
+/// The same beside the kernel's limits.
+fn size(bound: &ProgramBound, out: &mut dyn Write) -> Result<()> {
+    let ProgramBound { instructions, longest_path } = bound;
     writeln!(
         out,
         "filter: at most {instructions} instructions; the kernel takes {MAX_INSTRUCTIONS} in one filter"
     )?;
     writeln!(
         out,
-        "stack:  {} of {MAX_STACK} for all filters of a process, each with 4 more",
-        instructions + 4
+        "stack:  {} of {MAX_STACK} for all filters of a process, each with {STACKED_WITH} more",
+        instructions + STACKED_WITH
     )?;
     writeln!(out, "path:   a call runs at most {longest_path} of them")?;
-    if instructions > MAX_INSTRUCTIONS {
+    if *instructions > MAX_INSTRUCTIONS {
         writeln!(
             out,
             "The bound is over the limit, so the kernel may refuse the filter: name fewer calls, list fewer architectures, or \
              use fewer conditions"
         )?;
-        return Ok(Verdict::No);
     }
-    Ok(Verdict::Yes)
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! A whole trace: would the application have lived?
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use portcullis_profile::{
     Arch,
-    evaluate::{ARGUMENTS, Outcome},
+    evaluate::{ARGUMENTS, Outcome, Runtime},
     import::{
         strace::{Event, Strace},
         trace::{Call, Trace},
@@ -15,16 +15,19 @@ use portcullis_profile::{
 };
 
 use super::{Filter, source, words};
-use crate::{
-    console::{self, Console},
-    verdict::Verdict,
-};
+use crate::console;
 
 /// How many distinct calls are listed.
 const LISTED: usize = 40;
 
+/// What runtimes do to an application, all of them the same for the same reasons.
+pub(super) struct Group {
+    pub(super) runtimes: Vec<Runtime>,
+    pub(super) summary: Summary,
+}
+
 /// A trace with one call a line.
-pub(super) fn plain(filters: &[Filter], native: Arch, path: &Path, console: &mut Console) -> Result<Verdict> {
+pub(super) fn plain(filters: &[Filter], native: Arch, path: &Path) -> Result<Vec<Group>> {
     let mut simulations: Vec<Simulation<'_>> =
         filters.iter().map(|filter| Simulation::new(&filter.evaluator)).collect();
     let mut trace = Trace::new(native);
@@ -35,16 +38,11 @@ pub(super) fn plain(filters: &[Filter], native: Arch, path: &Path, console: &mut
     };
     source::pieces(path, |piece| trace.feed(piece, &mut each).with_context(|| source::name(path)))?;
     trace.finish(&mut each).with_context(|| source::name(path))?;
-    report(filters, simulations, path, console)
+    groups(filters, simulations, path)
 }
 
 /// A trace of strace(1).
-pub(super) fn strace(
-    filters: &[Filter],
-    native: Arch,
-    path: &Path,
-    console: &mut Console,
-) -> Result<Verdict> {
+pub(super) fn strace(filters: &[Filter], native: Arch, path: &Path) -> Result<Vec<Group>> {
     let mut simulations: Vec<Simulation<'_>> =
         filters.iter().map(|filter| Simulation::new(&filter.evaluator)).collect();
     let mut trace = Strace::new(native);
@@ -77,7 +75,7 @@ pub(super) fn strace(
         let example = examples.first().map(|one| format!(", such as line {}: {}", one.line, one.text));
         console::note(&format!("{name}: {count} {}{}", reason.as_str(), example.unwrap_or_default()));
     }
-    report(filters, simulations, path, console)
+    groups(filters, simulations, path)
 }
 
 /// A call that an architecture makes through `socketcall` or `ipc` alone: what goes with it lies in memory.
@@ -88,32 +86,30 @@ fn through(arch: Arch, name: &str) -> (Option<u32>, [Option<u64>; ARGUMENTS]) {
     (syscalls::number(arch, way.through), arguments)
 }
 
-fn report(
-    filters: &[Filter],
-    simulations: Vec<Simulation<'_>>,
-    path: &Path,
-    console: &mut Console,
-) -> Result<Verdict> {
-    let summaries: Vec<Summary> = simulations.into_iter().map(Simulation::finish).collect();
-    if summaries.iter().all(|summary| summary.calls == 0) {
+fn groups(filters: &[Filter], simulations: Vec<Simulation<'_>>, path: &Path) -> Result<Vec<Group>> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (filter, simulation) in filters.iter().zip(simulations) {
+        let summary = simulation.finish();
+        match groups.iter_mut().find(|group| is_same(&group.summary, &summary)) {
+            Some(group) => group.runtimes.push(filter.runtime),
+            None => groups.push(Group { runtimes: vec![filter.runtime], summary }),
+        }
+    }
+    if groups.iter().all(|group| group.summary.calls == 0) {
         bail!("{}: there is no call in it", source::name(path));
     }
-    let mut groups: Vec<(Vec<&str>, &Summary)> = Vec::new();
-    for (filter, summary) in filters.iter().zip(&summaries) {
-        let runtime = words::runtime(filter.runtime);
-        match groups.iter_mut().find(|(_, other)| is_same(other, summary)) {
-            Some((runtimes, _)) => runtimes.push(runtime),
-            None => groups.push((vec![runtime], summary)),
-        }
-    }
-    for (at, (runtimes, summary)) in groups.iter().enumerate() {
+    Ok(groups)
+}
+
+pub(super) fn write(groups: &[Group], out: &mut dyn Write) -> Result<()> {
+    for (at, Group { runtimes, summary }) in groups.iter().enumerate() {
         if at > 0 {
-            writeln!(console.out())?;
+            writeln!(out)?;
         }
-        writeln!(console.out(), "{}: {}", runtimes.join(", "), verdict(summary))?;
-        table(summary, console)?;
+        writeln!(out, "{}: {}", words::runtimes(runtimes), verdict(summary))?;
+        table(summary, out)?;
     }
-    Ok(if summaries.iter().all(Summary::lives) { Verdict::Yes } else { Verdict::No })
+    Ok(())
 }
 
 /// Whether two runtimes do the same to every call, and for the same reasons.
@@ -137,40 +133,42 @@ fn verdict(summary: &Summary) -> String {
     }
 }
 
-fn table(summary: &Summary, console: &mut Console) -> Result<()> {
+fn table(summary: &Summary, out: &mut dyn Write) -> Result<()> {
     for (outcome, count) in summary.outcomes.values() {
         let action = outcome.map_or("", |outcome| outcome.action().as_str());
-        writeln!(console.out(), "  {count:>12}  {action}")?;
+        writeln!(out, "  {count:>12}  {action}")?;
     }
     if summary.untold > 0 {
-        writeln!(
-            console.out(),
-            "  {:>12}  depend on arguments that the trace does not show",
-            summary.untold
-        )?;
+        writeln!(out, "  {:>12}  depend on arguments that the trace does not show", summary.untold)?;
     }
     if summary.stopped.is_empty() {
         return Ok(());
     }
-    let mut stopped: Vec<&Stopped> = summary.stopped.values().collect();
-    stopped.sort_by_key(|one| (one.decision.is_none(), std::cmp::Reverse(one.count)));
+    let stopped = stopped(summary);
     let rows: Vec<[String; 4]> = stopped.iter().take(LISTED).map(|one| row(one)).collect();
     let heading = ["COUNT", "ACTION", "LINE", "FIRST SUCH CALL"].map(str::to_owned);
     let width = |column: usize| rows.iter().chain([&heading]).map(|row| row[column].len()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2)];
-    writeln!(console.out())?;
+    writeln!(out)?;
     for [count, action, line, call] in [&heading].into_iter().chain(&rows) {
         let [first, second, third] = widths;
-        writeln!(console.out(), "  {count:>first$}  {action:<second$}  {line:>third$}  {call}")?;
+        writeln!(out, "  {count:>first$}  {action:<second$}  {line:>third$}  {call}")?;
     }
     let unlisted = stopped.len().saturating_sub(LISTED);
     if unlisted > 0 {
-        writeln!(console.out(), "  and {unlisted} more distinct calls")?;
+        writeln!(out, "  and {unlisted} more distinct calls")?;
     }
     if summary.more > 0 {
-        writeln!(console.out(), "  and {} calls more that were not told apart", summary.more)?;
+        writeln!(out, "  and {} calls more that were not told apart", summary.more)?;
     }
     Ok(())
+}
+
+/// Calls that don't pass, those that certainly don't and the most frequent first.
+pub(super) fn stopped(summary: &Summary) -> Vec<&Stopped> {
+    let mut stopped: Vec<&Stopped> = summary.stopped.values().collect();
+    stopped.sort_by_key(|one| (one.decision.is_none(), std::cmp::Reverse(one.count)));
+    stopped
 }
 
 fn row(stopped: &Stopped) -> [String; 4] {

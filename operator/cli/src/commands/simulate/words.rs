@@ -15,6 +15,11 @@ pub(super) const fn runtime(runtime: Runtime) -> &'static str {
     }
 }
 
+/// `runc, crun`.
+pub(super) fn runtimes(runtimes: &[Runtime]) -> String {
+    runtimes.iter().copied().map(runtime).collect::<Vec<_>>().join(", ")
+}
+
 /// A call's name, or its number where it has none.
 pub(super) fn call(arch: Arch, number: u32) -> String {
     syscalls::name(arch, number).map_or_else(|| format!("call {number}"), str::to_owned)
