@@ -5,7 +5,7 @@ use portcullis_api::{
     BaseReference, GROUP, MAX_NAMES, MAX_RULES, Mode, Owner, ProfileKind, RecordedFrom, SeccompArg,
     SeccompDocument, SeccompRule, VERSION,
 };
-use portcullis_profile::Profile;
+use portcullis_profile::{MAX_REVISION_BYTES, Profile};
 use serde::Serialize;
 use serde_saphyr::{FlowMap, FlowSeq};
 
@@ -137,6 +137,12 @@ pub(crate) fn recorded_from_field(recorded_from: &RecordedFrom) -> Result<String
 }
 
 fn document(profile: &Profile) -> Result<Document> {
+    let bytes = profile.render().len();
+    ensure!(
+        bytes <= MAX_REVISION_BYTES,
+        "the profile has {bytes} bytes, and a custom resource holds at most {MAX_REVISION_BYTES} (256 KiB): name fewer calls, or \
+         put what several profiles share into a base"
+    );
     let SeccompDocument {
         default_action,
         default_errno_ret,

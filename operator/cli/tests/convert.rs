@@ -36,6 +36,26 @@ fn convert(name: &str, content: &str, arguments: &[&str]) -> Ran {
 }
 
 #[test]
+fn what_a_custom_resource_can_not_hold_is_a_profile_all_the_same() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("\"no_such_call_{number:05}\"")).collect();
+    let large = format!(
+        r#"{{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{{"names":[{}],"action":"SCMP_ACT_ALLOW"}}]}}"#,
+        names.join(",")
+    );
+    assert_eq!(convert("large.json", &large, &["--to", "oci"]).code, 0);
+    let refused = convert("large.json", &large, &["--to", "cr", "--name", "large"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.errors.contains("a custom resource holds at most 262144 (256 KiB)"),
+        "{}",
+        refused.errors
+    );
+    let linted = seccomp(&Files::new(&[("large.json", &large)]), &["lint", "large.json"]);
+    assert_eq!(linted.code, 0, "{}", linted.out);
+    assert!(linted.out.contains("SP051 Warning"), "{}", linted.out);
+}
+
+#[test]
 fn a_custom_resource_and_back_is_the_same_bytes() {
     let manifest = convert("web.json", OCI, &["--to", "cr", "--name", "web", "--namespace", "shop"]);
     assert_eq!((manifest.code, manifest.errors.as_str()), (0, ""));

@@ -31,6 +31,6 @@ mod text;
 
 pub use digest::{Digest, InvalidDigest};
 pub use model::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
-pub use parse::{Dialect, MAX_DOCUMENT_BYTES, ParseError, ParseErrors};
+pub use parse::{Dialect, MAX_DOCUMENT_BYTES, MAX_REVISION_BYTES, ParseError, ParseErrors};
 pub use runtime_default::{Evidence, RuntimeDefault, runtime_default, runtime_defaults};
 pub use text::printable;

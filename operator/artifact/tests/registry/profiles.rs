@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_artifact::{Error, Kind, SECCOMP_MEDIA_TYPE, Wanted, inspect, pull, push};
-use portcullis_profile::{Digest, Profile};
+use portcullis_artifact::{Error, Kind, MAX_ARTIFACT_BYTES, SECCOMP_MEDIA_TYPE, Wanted, inspect, pull, push};
+use portcullis_profile::{Action, Digest, MAX_REVISION_BYTES, Profile, Rule};
 use serde_json::{Value, json};
 
 use crate::fake::{Fake, OCI_MANIFEST};
@@ -74,6 +74,32 @@ async fn pushing_again_uploads_no_blob_and_gives_the_same_digest() {
     assert_eq!(uploads(), 2);
     assert_eq!(push(&profile(), &reference, &annotations(), &access).await.unwrap(), first);
     assert_eq!(uploads(), 2);
+}
+
+/// KEP-6061 lets an artifact have 1 MiB; it is a custom resource that holds 256 KiB.
+#[tokio::test]
+async fn what_is_too_large_for_a_cluster_can_be_shared_up_to_what_runtimes_pull() {
+    let fake = Fake::start().await;
+    let (reference, access) = (fake.reference("web:1"), Fake::access());
+    let of = |count: usize| {
+        let mut profile = profile();
+        let names = (0..count).map(|number| format!("no_such_call_{number:06}"));
+        profile.syscalls.push(Rule {
+            names: names.collect(),
+            action: Action::Allow,
+            errno_ret: None,
+            args: Vec::new(),
+        });
+        profile
+    };
+    let large = of(40_000);
+    let length = large.render().len();
+    assert!(length > 3 * MAX_REVISION_BYTES && length as u64 <= MAX_ARTIFACT_BYTES, "{length}");
+    push(&large, &reference, &BTreeMap::new(), &access).await.unwrap();
+    let pulled = pull(&reference, &Wanted::default(), &access).await.unwrap();
+    assert_eq!(pulled.profile().unwrap().canonical(), large.canonical());
+    let error = push(&of(50_000), &reference, &BTreeMap::new(), &access).await.unwrap_err();
+    assert!(error.to_string().contains("over 1048576"), "{error}");
 }
 
 #[tokio::test]

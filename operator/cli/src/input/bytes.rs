@@ -8,7 +8,7 @@ use std::{
 
 use super::{problem::Problem, tree::Position};
 
-/// The longest file that is read: 16 profiles of the greatest size that one may have (256 KiB). A longer one is no file of
+/// The longest file that is read: four profiles of the greatest size that one may have (1 MiB). A longer one is no file of
 /// profiles, and an endless one (a device, a pipe) must end.
 const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -48,7 +48,7 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
 pub(super) fn text(bytes: Vec<u8>) -> Result<String, Problem> {
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(Problem::of_file(format!(
-            "is longer than {} MiB: a profile has at most 256 KiB, so this is no file of profiles, or should be several",
+            "is longer than {} MiB: a profile has at most 1 MiB, so this is no file of profiles, or should be several",
             MAX_FILE_BYTES >> 20
         )));
     }

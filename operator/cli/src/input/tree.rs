@@ -9,8 +9,8 @@ use super::problem::Problem;
 /// Objects and lists inside one another. An OCI document has 5, one in a list of custom resources 9.
 pub(super) const MAX_DEPTH: usize = 64;
 
-/// Values in one document, aliases written out: more than a document of 256 KiB, the most that a profile may have, can
-/// hold at two bytes for each.
+/// Values in one document, aliases written out: more than a profile of 1 MiB, the most that one may have, has where each takes
+/// eight bytes; names of calls take ten.
 pub(super) const MAX_VALUES: usize = 128 * 1024;
 
 /// Objects in one file, in documents or in lists: each costs time, however small it is, and no cluster has more profiles to

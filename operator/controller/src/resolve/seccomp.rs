@@ -7,7 +7,7 @@ use std::{
 
 use portcullis_api::{ProfileSpec, ProfileWarning, Reason, bounded_message};
 use portcullis_profile::{
-    Arch, MAX_DOCUMENT_BYTES, Profile, RuntimeDefault,
+    Arch, MAX_REVISION_BYTES, Profile, RuntimeDefault,
     compare::{self, Relation, reachable},
     compose::{self, NamedProfile},
     evaluate::{Evaluator, Runtime},
@@ -164,9 +164,9 @@ pub(super) fn looser_than_runtime_default(profile: &Profile) -> Result<Vec<Strin
 pub(super) fn render(profile: &Profile) -> Result<Arc<str>, Stall> {
     let content = String::from_utf8(profile.render())
         .map_err(|error| invalid(format!("spec: its content is no UTF-8: {error}")))?;
-    if content.len() > MAX_DOCUMENT_BYTES {
+    if content.len() > MAX_REVISION_BYTES {
         return Err(invalid(format!(
-            "spec: with its bases and in its mode the profile has {} bytes, more than the {MAX_DOCUMENT_BYTES} \
+            "spec: with its bases and in its mode the profile has {} bytes, more than the {MAX_REVISION_BYTES} \
              (256 KiB) that a revision may have: name fewer calls",
             content.len()
         )));

@@ -31,7 +31,7 @@ impl Hook {
     pub fn parse(document: &[u8]) -> Result<Self, ParseErrors> {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(ParseErrors::of_document(format!(
-                "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (256 KiB) that a profile may have",
+                "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (1 MiB) that a profile may have",
                 document.len()
             )));
         }

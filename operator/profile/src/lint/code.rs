@@ -297,16 +297,16 @@ codes! {
         remedy: "Use fewer conditions, architectures or names.",
         source: "Linux include/uapi/linux/bpf_common.h, BPF_MAXINSNS; seccomp(2), EINVAL",
     }
-    DocumentTooLong = "SP051" Error {
+    DocumentTooLong = "SP051" Warning {
         title: "The rendered document is over 256 KiB",
-        consequence: "It can't be kept as a revision.",
+        consequence: "A custom resource can't hold it, so a cluster refuses it. As a file or an OCI artifact it may have 1 MiB.",
         remedy: "Name fewer calls, or use fewer rules.",
         source: "Kubernetes apimachinery/pkg/api/validation/objectmeta.go, TotalAnnotationSizeLimitB",
     }
     NoArtifact = "SP052" Info {
         title: "The profile can't be an OCI seccomp artifact",
         consequence: "KEP-6061 refuses SCMP_ACT_NOTIFY, listener fields, and more than 128 entries for one call.",
-        remedy: "Nothing, unless the profile is to be pulled by a runtime from a registry.",
+        remedy: "Change what is named here, or don't share the profile through a registry: a file or a custom resource may have it.",
         source: "KEP-6061",
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Code, Findings, shortened, subject::Subject};
 use crate::{
-    Action, Arch, MAX_DOCUMENT_BYTES,
+    Action, Arch, MAX_REVISION_BYTES,
     program::{self, MAX_INSTRUCTIONS},
 };
 
@@ -17,9 +17,9 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
         });
     }
     let bytes = subject.profile.render().len();
-    if bytes > MAX_DOCUMENT_BYTES {
+    if bytes > MAX_REVISION_BYTES {
         findings.push(Code::DocumentTooLong, String::new(), || {
-            format!("the rendered document has {bytes} bytes, over {MAX_DOCUMENT_BYTES}")
+            format!("the rendered document has {bytes} bytes, over {MAX_REVISION_BYTES}")
         });
     }
     artifact(subject, findings);

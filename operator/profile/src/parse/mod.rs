@@ -15,11 +15,14 @@ pub(crate) use read::nearest;
 
 use crate::Profile;
 
-/// The longest document that is read, and the longest that may be rendered, in bytes (256 KiB).
+/// The longest document that is read, in bytes (1 MiB): the longest that runtimes pull from a registry (KEP-6061).
+pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+
+/// The longest document that a custom resource holds and a revision has, in bytes (256 KiB).
 ///
 /// kubectl's client-side apply keeps a copy in an annotation, and Kubernetes bounds all annotations of an
 /// object at 256 KiB (`TotalAnnotationSizeLimitB` in `apimachinery/pkg/api/validation/objectmeta.go`).
-pub const MAX_DOCUMENT_BYTES: usize = 256 * 1024;
+pub const MAX_REVISION_BYTES: usize = 256 * 1024;
 
 /// How a document writes the 64-bit values of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl Profile {
     pub fn parse(document: &[u8]) -> Result<Self, ParseErrors> {
         if document.len() > MAX_DOCUMENT_BYTES {
             return Err(ParseErrors::of_document(format!(
-                "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (256 KiB) that a \
+                "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (1 MiB) that a \
                      profile may have: name fewer calls, or leave out white space",
                 document.len()
             )));

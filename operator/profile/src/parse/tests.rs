@@ -121,7 +121,7 @@ fn refuses_what_is_not_one_json_object() {
 fn refuses_a_document_over_the_bound_before_reading_it() {
     let fill = " ".repeat(MAX_DOCUMENT_BYTES);
     refused(&fill, "", &["not JSON"]);
-    refused(&format!("{fill} "), "", &["262145 bytes", "262144"]);
+    refused(&format!("{fill} "), "", &["1048577 bytes", "1048576"]);
 }
 
 /// A terminal takes control characters for orders, and a message is what somebody looks at on one.

@@ -340,7 +340,7 @@ fn platform() -> Vec<Case> {
 fn startup_and_limits() -> Vec<Case> {
     let many: Vec<String> = (0..800).map(|value| rule("ioctl", "ALLOW", &arg(2, "EQ", value, 0))).collect();
     let around = super::compact(&allowing(r#"{"names":[""],"action":"SCMP_ACT_ERRNO"}"#)).len();
-    let fill = "x".repeat(crate::MAX_DOCUMENT_BYTES - around);
+    let fill = "x".repeat(crate::MAX_REVISION_BYTES - around);
     vec![
         case(
             Code::AlwaysNeeded,
