@@ -1,6 +1,6 @@
 //! Architectures, capabilities and kernels, as people name them on the command line.
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use portcullis_profile::{
     Arch, Profile,
     docker::{self, CAPABILITIES, Context, DEFAULT_CAPABILITIES, Kernel},
@@ -22,6 +22,27 @@ impl From<RuntimeName> for Runtime {
             RuntimeName::Runc => Self::Runc,
             RuntimeName::Crun => Self::Crun,
         }
+    }
+}
+
+/// The nodes on which what a profile does is looked at.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Nodes {
+    /// The nodes' architecture, for example arm64; this machine's where it is not set.
+    #[arg(long, value_parser = parse_arch)]
+    arch: Option<Arch>,
+    /// The container runtime whose way with profiles counts.
+    #[arg(long, value_enum, default_value_t = RuntimeName::Runc)]
+    runtime: RuntimeName,
+}
+
+impl Nodes {
+    pub(crate) fn arch(self) -> Arch {
+        self.arch.unwrap_or_else(host_arch)
+    }
+
+    pub(crate) fn runtime(self) -> Runtime {
+        self.runtime.into()
     }
 }
 

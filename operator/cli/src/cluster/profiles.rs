@@ -3,6 +3,8 @@
 use std::str::FromStr;
 
 use anyhow::{Result, anyhow};
+use clap::Args;
+use clap_complete::ArgValueCandidates;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
 use kube::{
     Api, Resource, ResourceExt as _,
@@ -16,10 +18,11 @@ use portcullis_profile::Digest;
 use serde::Deserialize;
 
 use super::{
-    Cluster, Scope,
+    Cluster, Connection, Scope,
     failure::{Attempt, FailureKind},
     pages,
 };
+use crate::complete;
 
 /// A profile, and what Portcullis made of it.
 #[derive(Clone, Debug)]
@@ -45,6 +48,29 @@ struct SlimSpec {
 pub(crate) struct Reference {
     pub(crate) kind: Option<ProfileKind>,
     pub(crate) name: String,
+}
+
+/// The one profile of a cluster that a command is for.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// The profile: NAME, sp/NAME or csp/NAME.
+    #[arg(index = 1, value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
+    name: Reference,
+    #[command(flatten)]
+    connection: Connection,
+}
+
+impl One {
+    /// Finds it, and does some work with it.
+    pub(crate) fn with<T, F>(&self, work: impl FnOnce(Cluster, Profile) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        super::with(&self.connection, async |cluster| {
+            let profile = find(&cluster, &self.name).await?;
+            work(cluster, profile).await
+        })
+    }
 }
 
 impl FromStr for Reference {

@@ -4,19 +4,17 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use clap_complete::ArgValueCandidates;
 use kube::Api;
 use portcullis_api::SeccompRevision;
 
 use crate::{
     cluster::{
-        self, Cluster, Connection,
+        Cluster,
         failure::Attempt,
         output,
-        profiles::{self, Profile, Reference},
+        profiles::{self, One, Profile},
         revisions,
     },
-    complete,
     console::Console,
     example::{self, Example},
     verdict::Verdict,
@@ -35,9 +33,6 @@ const EXAMPLES: &[Example] = &[
 #[derive(Debug, Args)]
 #[command(after_help = example::help(EXAMPLES))]
 pub(crate) struct Arguments {
-    /// The profile: NAME, sp/NAME or csp/NAME.
-    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
-    name: Reference,
     /// What to print.
     #[arg(short, long, value_name = "FORMAT", default_value = "profile")]
     output: Form,
@@ -45,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIGEST")]
     revision: Option<String>,
     #[command(flatten)]
-    connection: Connection,
+    profile: One,
 }
 
 /// What is printed.
@@ -60,8 +55,7 @@ enum Form {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    cluster::with(&arguments.connection, async |cluster| {
-        let profile = profiles::find(&cluster, &arguments.name).await?;
+    arguments.profile.with(async |cluster, profile| {
         match arguments.output {
             Form::Profile => {
                 document(&cluster, &profile, arguments.revision.as_deref(), console.out()).await?

@@ -4,18 +4,16 @@ use std::io::Write;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use clap_complete::ArgValueCandidates;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
 use crate::{
     cluster::{
-        self, Cluster, Connection,
-        profiles::{self, Profile, Reference},
+        Cluster,
+        profiles::{self, One, Profile},
         revisions,
     },
-    complete,
     console::Console,
     example::{self, Example},
     verdict::Verdict,
@@ -34,13 +32,11 @@ const UNPIN_EXAMPLES: &[Example] = &[Example {
 #[derive(Debug, Args)]
 #[command(after_help = example::help(PIN_EXAMPLES))]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    target: Target,
     /// The revision: its digest, the first digits of it, or 'previous'; `history` lists them.
-    #[arg(value_name = "DIGEST")]
+    #[arg(index = 2, value_name = "DIGEST")]
     digest: String,
     #[command(flatten)]
-    connection: Connection,
+    target: Target,
 }
 
 /// Which profile.
@@ -49,23 +45,19 @@ pub(crate) struct Arguments {
 pub(crate) struct UnpinArguments {
     #[command(flatten)]
     target: Target,
-    #[command(flatten)]
-    connection: Connection,
 }
 
 #[derive(Debug, Args)]
 struct Target {
-    /// The profile: NAME, sp/NAME or csp/NAME.
-    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
-    name: Reference,
     /// Change the profile now; without it the change is printed.
     #[arg(long)]
     apply: bool,
+    #[command(flatten)]
+    profile: One,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    cluster::with(&arguments.connection, async |cluster| {
-        let profile = profiles::find(&cluster, &arguments.target.name).await?;
+    arguments.target.profile.with(async |cluster, profile| {
         let digest = revisions::choose(&profile.kept(), &arguments.digest)?;
         let patch = json!({ "spec": { "pin": digest.to_string() } });
         if arguments.target.apply {
@@ -84,8 +76,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
 }
 
 pub(crate) fn run_unpin(arguments: &UnpinArguments, console: &mut Console) -> Result<Verdict> {
-    cluster::with(&arguments.connection, async |cluster| {
-        let profile = profiles::find(&cluster, &arguments.target.name).await?;
+    arguments.target.profile.with(async |cluster, profile| {
         if profile.pin.is_none() {
             bail!("{} is not pinned", profile.reference());
         }

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use portcullis_profile::{Arch, compare::changes, evaluate::Runtime};
+use portcullis_profile::compare::changes;
 
 use crate::{
     console::Console,
     example::{self, Example},
     input,
-    platform::{self, RuntimeName},
+    platform::{self, Nodes},
     verdict::Verdict,
 };
 
@@ -55,12 +55,8 @@ pub(crate) struct Arguments {
     /// Show, and count as a difference, only what B lets get further than A does.
     #[arg(long)]
     looser_only: bool,
-    /// The nodes' architecture, for example arm64; this machine's where it is not set.
-    #[arg(long, value_parser = platform::parse_arch)]
-    arch: Option<Arch>,
-    /// The container runtime whose way with profiles counts.
-    #[arg(long, value_enum, default_value_t = RuntimeName::Runc)]
-    runtime: RuntimeName,
+    #[command(flatten)]
+    nodes: Nodes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -72,14 +68,13 @@ enum Output {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { a, b, output, looser_only, arch, runtime } = arguments;
+    let Arguments { a, b, output, looser_only, nodes } = arguments;
     if a == b && a.as_os_str() == "-" {
         anyhow::bail!("both profiles can't come from standard input: name a file for one");
     }
-    let arch = arch.unwrap_or_else(platform::host_arch);
-    let container = platform::usual_container(arch);
+    let container = platform::usual_container(nodes.arch());
     let (a, b) = (input::profile_for(a, &container)?, input::profile_for(b, &container)?);
-    let mut changes = changes(&a.profile, &b.profile, Runtime::from(*runtime), arch)
+    let mut changes = changes(&a.profile, &b.profile, nodes.runtime(), nodes.arch())
         .map_err(|(in_b, refusal)| anyhow::anyhow!("{}: {refusal}", if in_b { &b.name } else { &a.name }))?;
     if *looser_only {
         changes.calls.retain(|call| call.change.is_looser());

@@ -8,13 +8,13 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use portcullis_profile::{Arch, evaluate::Runtime, explain::explain};
+use portcullis_profile::explain::explain;
 
 use crate::{
     console::Console,
     example::{self, Example},
     input,
-    platform::{self, RuntimeName},
+    platform::{self, Nodes},
     verdict::Verdict,
 };
 use document::Document;
@@ -45,12 +45,8 @@ pub(crate) struct Arguments {
     /// How to write it.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    /// The nodes' architecture, for example arm64; this machine's where it is not set.
-    #[arg(long, value_parser = platform::parse_arch)]
-    arch: Option<Arch>,
-    /// The container runtime whose way with profiles counts.
-    #[arg(long, value_enum, default_value_t = RuntimeName::Runc)]
-    runtime: RuntimeName,
+    #[command(flatten)]
+    nodes: Nodes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -64,13 +60,12 @@ enum Output {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { file, output, arch, runtime } = arguments;
-    let arch = arch.unwrap_or_else(platform::host_arch);
-    let loaded = input::profiles_for(file, &platform::usual_container(arch))?;
+    let Arguments { file, output, nodes } = arguments;
+    let loaded = input::profiles_for(file, &platform::usual_container(nodes.arch()))?;
     let mut documents = Vec::new();
     for one in &loaded {
         let explanation =
-            explain(&one.profile, Runtime::from(*runtime), arch).with_context(|| one.name.clone())?;
+            explain(&one.profile, nodes.runtime(), nodes.arch()).with_context(|| one.name.clone())?;
         documents.push(Document::new(&one.name, explanation));
     }
     let out = console.out();

@@ -6,21 +6,19 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
-use clap_complete::ArgValueCandidates;
 use k8s_openapi::jiff::Timestamp;
 use portcullis_profile::Digest;
 
 use self::changes::Changes;
 use crate::{
     cluster::{
-        self, Cluster, Connection, Scope,
+        Cluster, Scope,
         age::age,
         failure::FailureKind,
-        profiles::{self, Profile, Reference},
+        profiles::{One, Profile},
         revisions::{self, Histories, Revision},
         usage::{self, Users},
     },
-    complete,
     console::Console,
     example::{self, Example},
     table::Table,
@@ -39,19 +37,15 @@ const EXAMPLES: &[Example] = &[
 #[derive(Debug, Args)]
 #[command(after_help = example::help(EXAMPLES))]
 pub(crate) struct Arguments {
-    /// The profile: NAME, sp/NAME or csp/NAME.
-    #[arg(value_name = "NAME", add = ArgValueCandidates::new(complete::profiles))]
-    name: Reference,
     /// Every difference between neighbours: + where the newer one is looser, - where it is stricter.
     #[arg(long)]
     diff: bool,
     #[command(flatten)]
-    connection: Connection,
+    profile: One,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    cluster::with(&arguments.connection, async |cluster| {
-        let profile = profiles::find(&cluster, &arguments.name).await?;
+    arguments.profile.with(async |cluster, profile| {
         let revisions = revisions::of_owner(&cluster, &profile.owner).await?;
         if revisions.is_empty() {
             profile.current()?;

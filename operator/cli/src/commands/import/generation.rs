@@ -36,6 +36,16 @@ pub(crate) struct Options {
     name: Option<String>,
 }
 
+/// The profile that a command makes.
+#[derive(Debug, Args)]
+pub(super) struct Made {
+    /// The form of the profile.
+    #[arg(long, short, value_name = "FORM", default_value = "oci")]
+    pub(super) output: Form,
+    #[command(flatten)]
+    pub(super) options: Options,
+}
+
 /// The forms of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Form {

@@ -8,7 +8,7 @@ use portcullis_api::ProfileSpec;
 use portcullis_profile::{MAX_DOCUMENT_BYTES, import::hook::Hook};
 
 use super::{
-    generation::{Form, Options},
+    generation::Made,
     origin::{Origin, counted},
     source,
 };
@@ -38,16 +38,13 @@ pub(super) struct Arguments {
     /// What the hook wrote; `-` is standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The form of the profile.
-    #[arg(long, short, value_name = "FORM", default_value = "oci")]
-    output: Form,
     #[command(flatten)]
-    options: Options,
+    made: Made,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { file, output, options } = arguments;
-    let mut generation = options.generation()?;
+    let Arguments { file, made } = arguments;
+    let mut generation = made.options.generation()?;
     let name = source::name(file);
     let mut document = Vec::new();
     source::read(file, |piece| {
@@ -73,6 +70,6 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         files: vec![file.clone()],
         found: counted(names as u64, "call"),
     };
-    options.write(&profile, *output, &origin, ProfileSpec::default(), console.out())?;
+    made.options.write(&profile, made.output, &origin, ProfileSpec::default(), console.out())?;
     Ok(Verdict::Yes)
 }

@@ -17,7 +17,7 @@ use portcullis_profile::{
 };
 
 use super::{
-    generation::{Form, Options},
+    generation::Made,
     origin::{Origin, counted},
     source,
 };
@@ -66,11 +66,8 @@ pub(super) struct Arguments {
     /// The architecture of the machine that the trace was made on, where it is not this one's.
     #[arg(long, value_name = "ARCH", value_parser = platform::parse_arch)]
     traced_on: Option<Arch>,
-    /// The form of the profile.
-    #[arg(long, short, value_name = "FORM", default_value = "oci")]
-    output: Form,
     #[command(flatten)]
-    options: Options,
+    made: Made,
 }
 
 fn ruled() -> PossibleValuesParser {
@@ -78,8 +75,8 @@ fn ruled() -> PossibleValuesParser {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { files, arguments: calls, traced_on, output, options } = arguments;
-    let generation = options.generation()?;
+    let Arguments { files, arguments: calls, traced_on, made } = arguments;
+    let generation = made.options.generation()?;
     let native = traced_on.unwrap_or_else(platform::host_arch);
     let calls: BTreeSet<&str> = calls.iter().map(String::as_str).collect();
     let mut all = Observed::with_arguments(&calls);
@@ -103,19 +100,19 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     for note in &generated.notes {
         console::note(&note.to_string());
     }
-    let made = all.calls().map(|(_, _, calls)| calls).fold(0, u64::saturating_add);
+    let seen = all.calls().map(|(_, _, calls)| calls).fold(0, u64::saturating_add);
     let names: BTreeSet<_> = all.calls().map(|(_, name, _)| name).collect();
     let origin = Origin {
         kind: "strace",
         files: files.clone(),
         found: format!(
             "{} of {} in {}",
-            counted(made, "call"),
+            counted(seen, "call"),
             counted(names.len() as u64, "name"),
             counted(lines, "line")
         ),
     };
-    options.write(&generated.profile, *output, &origin, ProfileSpec::default(), console.out())?;
+    made.options.write(&generated.profile, made.output, &origin, ProfileSpec::default(), console.out())?;
     Ok(Verdict::Yes)
 }
 
