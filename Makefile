@@ -4,6 +4,7 @@
 #   make test           every test: unit, property, CRD and chart checks, end to end
 #   make lint           rustfmt, clippy, cargo deny, generated files
 #   make bench          every figure of docs/performance.md
+#   make bench-cli      those that need no cluster: the model and kubectl-seccomp beside jq, grep and libseccomp
 #   make fuzz           10 million executions of each parser's fuzz target (RUNS=n TARGETS="a b"), and their figures
 #   make soak           the long forms of the end-to-end tests
 #   make cli            kubectl-seccomp, one static binary, in target/cli/<processor>/
@@ -21,10 +22,10 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := .tools/bin/cargo-fuzz
 RUNS ?= 10000000
 
-.PHONY: help setup demo test test-unit test-e2e lint advisories bench fuzz soak cli generate cluster image clean-cluster
+.PHONY: help setup demo test test-unit test-e2e lint advisories bench bench-cli fuzz soak cli generate cluster image clean-cluster
 
 help:
-	@sed -n '3,12p' $(MAKEFILE_LIST) | sed 's/^#   //'
+	@sed -n '3,13p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
 # What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, strace for those of
 # its import, a compiler and headers for the eBPF programs, and a container for the tests of recording one.
@@ -73,11 +74,16 @@ $(DENY):
 	@echo '==> Building cargo-deny $(CARGO_DENY_VERSION), once'
 	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --root .tools
 
-bench: image
-	cargo bench --package portcullis-profile
+bench: image bench-cli
 	cargo bench --package portcullis-probe
 	cargo bench --package portcullis-cli --bench record
 	cargo run --release --package portcullis-e2e --bin bench
+
+# Needs 2 GB of the temporary directory.
+bench-cli: cli
+	@command -v jq >/dev/null || { echo 'jq is measured beside it: install it first' >&2; exit 1; }
+	cargo bench --package portcullis-profile
+	cargo run --quiet --release --package xtask -- speed $(CLI_DIR)/kubectl-seccomp
 
 # libFuzzer needs a nightly toolchain; the tests of the same properties (`cargo test --test parsers`) don't.
 fuzz: $(FUZZ)

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, hint::black_box};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use portcullis_profile::{
-    Arch, Profile,
+    Action, Arch, Profile, Rule,
     lint::{LintContext, lint},
-    runtime_default,
+    runtime_default, syscalls,
 };
 
 fn profile(c: &mut Criterion) {
@@ -33,5 +33,27 @@ fn profile(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, profile);
+/// As many names as the profiles that Docker and Podman ship, in one rule.
+fn four_hundred_names(c: &mut Criterion) {
+    let names: Vec<String> = syscalls::names().take(400).map(str::to_owned).collect();
+    assert_eq!(names.len(), 400);
+    let rule = Rule { names, action: Action::Allow, errno_ret: None, args: Vec::new() };
+    let default = &runtime_default(Arch::X86_64).expect("x86-64 has one").profile;
+    let document = Profile { syscalls: vec![rule], ..default.clone() }.render();
+
+    let mut group = c.benchmark_group("four_hundred_names");
+    group.throughput(Throughput::Bytes(document.len() as u64));
+    group.bench_function("serde_json_value", |b| {
+        b.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(&document)));
+    });
+    group.bench_function("parse_lint", |b| {
+        b.iter(|| {
+            let profile = Profile::parse(black_box(&document)).expect("it is a profile");
+            lint(&profile, &LintContext::default())
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, profile, four_hundred_names);
 criterion_main!(benches);

@@ -4,10 +4,11 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
-const PAGE: &str = "docs/performance.md";
+use crate::page::{self, thousands};
+
 const REPORTS: &str = "fuzz/target/reports";
-const BEGIN: &str = "<!-- begin: written by `make fuzz` -->\n";
-const END: &str = "<!-- end -->\n";
+/// The command that writes the section.
+const COMMAND: &str = "make fuzz";
 
 /// How one target ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,11 +41,7 @@ pub fn write(root: &Path) -> Result<()> {
         bail!("{REPORTS} is empty: run `make fuzz` first");
     }
     reports.sort_by(|a, b| a.target.cmp(&b.target));
-    let path = root.join(PAGE);
-    let page = fs::read_to_string(&path).with_context(|| format!("can't read {PAGE}"))?;
-    let page =
-        replaced(&page, &table(&reports)).with_context(|| format!("{PAGE} has no section of `make fuzz`"))?;
-    fs::write(&path, page).with_context(|| format!("can't write {PAGE}"))
+    page::write(root, COMMAND, &table(&reports))
 }
 
 impl Report {
@@ -81,25 +78,6 @@ fn table(reports: &[Report]) -> String {
     table
 }
 
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// The page with another section between its marks.
-fn replaced(page: &str, section: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{section}{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,12 +106,5 @@ stat::peak_rss_mb:              35
     fn a_run_that_was_cut_off_is_none() {
         assert_eq!(Report::read("audit", &LOG.replace("Done ", "")), None);
         assert_eq!(Report::read("audit", LOG.split_once("stat::average").expect("a line").0), None);
-    }
-
-    #[test]
-    fn the_section_alone_is_replaced() {
-        let page = format!("before\n{BEGIN}old\n{END}after\n");
-        assert_eq!(replaced(&page, "new\n"), Some(format!("before\n{BEGIN}new\n{END}after\n")));
-        assert_eq!(replaced("none", "new\n"), None);
     }
 }

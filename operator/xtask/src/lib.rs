@@ -1,4 +1,4 @@
-//! The repository's generated files.
+//! The repository's generated files, and figures of its documents.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 
 pub mod codegen;
 pub mod fuzz;
+mod page;
+pub mod speed;
 
 /// Where the workspace's `Cargo.toml` is.
 ///

@@ -1,11 +1,11 @@
 //! Code generation: `cargo run -p xtask -- codegen` writes every generated file, `-- check` fails where one is stale,
-//! `-- fuzz-report` writes what the fuzz targets have run.
+//! `-- fuzz-report` writes what the fuzz targets have run, `-- speed` what the command line takes beside other tools.
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{codegen, fuzz, workspace_root};
+use xtask::{codegen, fuzz, speed, workspace_root};
 
 #[derive(Debug, Parser)]
 #[command(about = "Writes the repository's generated files, or checks that they are fresh")]
@@ -17,7 +17,7 @@ struct Arguments {
     task: Task,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Task {
     /// Write every generated file.
     Codegen,
@@ -25,15 +25,27 @@ enum Task {
     Check,
     /// Write into docs/performance.md what `make fuzz` has run.
     FuzzReport,
+    /// Measure the command line and write its figures, and those of `cargo bench`, into docs/performance.md.
+    Speed {
+        /// The kubectl-seccomp to measure.
+        binary: PathBuf,
+    },
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line's answer")]
 fn main() -> Result<ExitCode> {
     let root = workspace_root()?;
     let Arguments { helm, task } = Arguments::parse();
-    if matches!(task, Task::FuzzReport) {
-        fuzz::write(&root)?;
-        return Ok(ExitCode::SUCCESS);
+    match &task {
+        Task::FuzzReport => {
+            fuzz::write(&root)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Task::Speed { binary } => {
+            speed::write(&root, binary, |line| println!("{line}"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Task::Codegen | Task::Check => {}
     }
     if matches!(task, Task::Codegen) {
         // deploy/ is rendered from a chart that has the definitions just written.
