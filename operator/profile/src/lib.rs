@@ -33,4 +33,4 @@ pub use digest::{Digest, InvalidDigest};
 pub use model::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
 pub use parse::{Dialect, MAX_DOCUMENT_BYTES, MAX_REVISION_BYTES, ParseError, ParseErrors};
 pub use runtime_default::{Evidence, RuntimeDefault, runtime_default, runtime_defaults};
-pub use text::printable;
+pub use text::{is_printable, printable};

@@ -10,7 +10,8 @@ pub fn printable(text: &str) -> String {
 /// direction of writing, end a line or are seen nowhere. The joiners of Persian, Hindi and emoji are no such.
 ///
 /// Source: <https://www.unicode.org/reports/tr36/#Bidirectional_Text_Spoofing> and the blocks' charts.
-pub(crate) fn is_printable(one: char) -> bool {
+#[must_use]
+pub fn is_printable(one: char) -> bool {
     let is_format = matches!(
         one,
         '\u{61c}'

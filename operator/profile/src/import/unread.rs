@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::is_printable;
+
 /// How many examples of each reason are kept.
 pub const MAX_EXAMPLES: usize = 3;
 /// The longest part of a line that an example shows, in bytes.
@@ -64,10 +66,10 @@ impl Example {
         let part = &text[..text.len().min(MAX_SHOWN)];
         let mut shown = String::new();
         for c in String::from_utf8_lossy(part).chars() {
-            if c.is_control() {
-                shown.extend(c.escape_default());
-            } else {
+            if is_printable(c) {
                 shown.push(c);
+            } else {
+                shown.extend(c.escape_default());
             }
         }
         if part.len() < text.len() {

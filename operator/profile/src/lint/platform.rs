@@ -35,7 +35,8 @@ fn architectures(subject: &Subject<'_>, findings: &mut Findings) {
             companions.iter().filter(|arch| !listed.contains(arch)).map(|arch| arch.as_str()).collect();
         if !missing.is_empty() {
             findings.push(Code::CompanionMissing, path(), || {
-                format!("{} isn't listed beside {arch}", missing.join(" and "))
+                let are = if missing.len() == 1 { "isn't" } else { "aren't" };
+                format!("{} {are} listed beside {arch}", missing.join(" and "))
             });
         }
     }

@@ -7,7 +7,7 @@ use super::{
     error::{Path, shown},
     keys::{self, Keys},
 };
-use crate::{Action, Arch, Arg, Flag, Operator, Profile, Rule, text::is_printable};
+use crate::{Action, Arch, Arg, Flag, Operator, Profile, Rule, is_printable};
 
 /// Reads a whole profile; `errors` may hold some already.
 pub(super) fn profile(value: &Value, dialect: Dialect, errors: ParseErrors) -> Result<Profile, ParseErrors> {

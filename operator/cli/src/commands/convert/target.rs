@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use portcullis_api::BaseReference;
+use portcullis_profile::printable;
 
 use super::{Arguments, Format, Loaded, Mode, ModeName, ProfileKind, manifest};
 use crate::console::{self, Console};
@@ -64,7 +65,7 @@ fn origin(loaded: &Loaded) -> String {
     if loaded.source.format == Format::Docker {
         origin += &loaded.notes.iter().map(|note| format!("; {note}")).collect::<String>();
     }
-    origin.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
+    printable(&origin)
 }
 
 fn bases(arguments: &Arguments, loaded: &Loaded) -> Result<Vec<BaseReference>> {

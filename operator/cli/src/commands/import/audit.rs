@@ -8,6 +8,7 @@ use portcullis_api::ProfileSpec;
 use portcullis_profile::{
     docker,
     import::audit::{Audit, AuditLog, Program, Seen},
+    is_printable,
 };
 use serde_json::{Value, json};
 
@@ -116,7 +117,7 @@ fn shown(name: Option<&str>) -> String {
     let Some(name) = name else { return "(other programs)".to_owned() };
     let mut shown = String::new();
     for c in name.chars() {
-        if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }
+        if is_printable(c) { shown.push(c) } else { shown.extend(c.escape_default()) }
     }
     shown
 }

@@ -311,7 +311,7 @@ fn platform() -> Vec<Case> {
             "SCMP_FLTATR_ACT_BADARCH",
             architectures(r#""SCMP_ARCH_X86_64""#),
             "architectures",
-            "SCMP_ARCH_X86 and SCMP_ARCH_X32 isn't listed",
+            "SCMP_ARCH_X86 and SCMP_ARCH_X32 aren't listed",
         ),
         case(
             Code::FlagNeedsRunc,
