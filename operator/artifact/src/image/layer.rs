@@ -35,7 +35,7 @@ pub(super) enum Node {
 }
 
 /// What a layer says of a path.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sighting {
     /// What is at the first so many components of the path; of several entries the last, as when they are unpacked.
     pub(super) nodes: BTreeMap<usize, Node>,
