@@ -100,12 +100,13 @@ soak: image
 	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture
 	cargo test --package portcullis-e2e --test recording_soak -- --ignored --nocapture
 
-# Static, so that it runs on any Linux of the same processor.
+# Static, so that it runs on any Linux of the same processor. Relocations are packed (DT_RELR), which makes it 0.9 MiB smaller.
 CLI_TARGET := $(shell uname --machine)-unknown-linux-gnu
 CLI_DIR := target/cli/$(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname --machine)))
 
 cli: setup
-	RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --package portcullis-cli --target $(CLI_TARGET)
+	RUSTFLAGS='-C target-feature=+crt-static' cargo rustc --release --package portcullis-cli --bin kubectl-seccomp --target $(CLI_TARGET) -- \
+	  -C link-arg=-Wl,-z,pack-relative-relocs
 	install -D --mode 755 target/$(CLI_TARGET)/release/kubectl-seccomp $(CLI_DIR)/kubectl-seccomp
 	@echo '==> $(CLI_DIR)/kubectl-seccomp: put it into a folder of PATH, and "kubectl seccomp" is there'
 
