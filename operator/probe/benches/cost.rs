@@ -19,7 +19,7 @@ use aya::{
     programs::{BtfTracePoint, ProgramError},
 };
 use machine::{Cgroup, DENIALS, FILTERED, Node, SUBJECT, Subject, until, waits_in_read};
-use portcullis_probe::{EMPTY_PROGRAMS, Target, Tracing};
+use portcullis_probe::{EMPTY_PROGRAMS, Start, Target, Tracing, Watch};
 
 const ROUNDS: usize = 9;
 const CALLS: u64 = 400_000;
@@ -154,6 +154,10 @@ fn main() {
     const ENTER: &[(&str, &str)] = &[("enter", "sys_enter")];
     const BOTH: &[(&str, &str)] = &[("enter", "sys_enter"), ("leave", "sys_exit")];
     const FILTER: &[&str] = &["filter"];
+    const CONTAINER: Watch = Watch { start: Start::ContainerExec, ..FILTERED };
+    // unshare(CLONE_NEWNS), and then the application. As long as the process lives, like the other steps.
+    let application: &'static [&'static str] =
+        vec!["call=272:0x20000", format!("exec={}", SUBJECT.display()).leak()].leak();
     let mut cases = [
         case("no filter, nothing attached", bare(|bench| &bench.host, &[], &[])),
         case("no filter, empty program", bare(|bench| &bench.host, &[], ENTER)),
@@ -169,6 +173,10 @@ fn main() {
         case("host process without a filter", with(&shared, FILTERED, |bench| &bench.host, &[])),
         case("recorded, denials wanted", with(&shared, DENIALS, |bench| &bench.recorded, FILTER)),
         case("other container, denials wanted", with(&shared, DENIALS, |bench| &bench.other, FILTER)),
+        case("recorded application without a filter", {
+            with(&shared, CONTAINER, |bench| &bench.recorded, application)
+        }),
+        case("host process without one meanwhile", with(&shared, CONTAINER, |bench| &bench.host, &[])),
         case("recorded, raw tracepoints", with(&raw, FILTERED, |bench| &bench.recorded, FILTER)),
         case("strace -f -c", || under_strace(TRACED_CALLS)),
     ];
@@ -185,7 +193,7 @@ fn main() {
     );
     println!("{:<40}{:>9}{:>10}{:>22}", "", "ns/call", "added ns", "of the empty program");
     for (case, measured) in cases.iter().zip(&medians) {
-        let unfiltered = ["no filter", "host", "strace"].iter().any(|word| case.name.contains(word));
+        let unfiltered = ["no filter", "without", "strace"].iter().any(|word| case.name.contains(word));
         let without = if unfiltered { no_filter } else { filter };
         let added = measured - without;
         let (empty, of) = match (unfiltered, case.name.contains("denials")) {

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "maps.h"
+#include "recent.h"
 
 #define MAX_DEPTH 16
 #define NAME_BYTES 128
@@ -351,9 +351,12 @@ static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made
 static __always_inline bool find(struct config *config, struct cgroup *cgroup, struct known *out)
 {
 	__u64 id = cgroup_id(cgroup);
+	if (recall(id, config->generation, out))
+		return out->slot != NO_SLOT;
 	struct known *known = bpf_map_lookup_elem(&cgroups, &id);
 	if (known && known->generation == config->generation) {
 		*out = *known;
+		remember(id, out);
 	} else {
 		classify(cgroup, config->generation, 0, out);
 	}

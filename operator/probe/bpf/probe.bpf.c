@@ -374,6 +374,7 @@ int removed(__u64 *context)
 	if (!config || !in_our_hierarchy(cgroup))
 		return 0;
 	__u64 id = cgroup_id(cgroup);
+	forget(id);
 	struct known *known = bpf_map_lookup_elem(&cgroups, &id);
 	if (!known)
 		return 0;

@@ -190,11 +190,12 @@ impl Probe {
         self.sweep()?;
         let found = self.maps.taken()?.into_iter().find(|(_, slot)| slot.owner == container.owner());
         let Some((index, slot)) = found else { return Ok(()) };
-        let tags: BTreeSet<_> = self.wanted()?.into_values().map(|wanted| wanted.tag).collect();
-        if slot.removed_at == 0 && tags.contains(&slot.tag) {
+        let wanted = self.wanted()?;
+        if slot.removed_at == 0 && wanted.values().any(|wanted| wanted.tag == slot.tag) {
             return Err(Error::StillWatched);
         }
         self.maps.rest(index)?;
+        self.write_config(&wanted)?;
         self.resting.0.push((index, Instant::now()));
         Ok(())
     }

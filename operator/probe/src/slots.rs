@@ -112,17 +112,8 @@ impl Maps {
     }
 
     /// Frees a container's slot. It rests until [`clear`](Self::clear), because a program that runs at this moment may still write.
+    /// Which cgroups it had is still known: a new generation is due.
     pub(crate) fn rest(&mut self, index: u32) -> Result<()> {
-        let mut known = Vec::new();
-        for entry in self.cgroups.iter() {
-            let (id, [_, slot, ..]) = entry.map_err(failed("read", "cgroups"))?;
-            if slot == index {
-                known.push(id);
-            }
-        }
-        for id in known {
-            ignore_missing(self.cgroups.remove(&id)).map_err(failed("change", "cgroups"))?;
-        }
         let mut words = [0; SLOT_WORDS];
         words[0] = RESTING;
         self.slots.0.set(index, words, 0).map_err(failed("change", "slots"))

@@ -87,6 +87,28 @@ fn containers_that_live_for_a_moment_are_caught_whole() {
     }
 }
 
+/// `RECENT` in `bpf/recent.h`
+const RECENT: u64 = 1024;
+
+#[test]
+fn containers_that_are_remembered_at_one_place_are_told_apart() {
+    let mut node = Node::new();
+    let pod = node.pod();
+    let (first, first_cgroup) = pod.container();
+    let (second, second_cgroup) = (0..100_000)
+        .map(|_| pod.container())
+        .find(|(_, cgroup)| cgroup.number() % RECENT == first_cgroup.number() % RECENT)
+        .expect("the kernel numbers cgroups in turn");
+    node.watch(&pod.target(), FILTERED).expect("a pod can be watched");
+    for _ in 0..3 {
+        assert!(first_cgroup.run(&["filter", "call=39*2"]).success());
+        assert!(second_cgroup.run(&["filter", "call=110*3"]).success());
+    }
+    let snapshot = node.snapshot().expect("a snapshot");
+    assert_eq!(counts(&of(&snapshot, first).calls), expect([("getpid", 6), ("exit_group", 3)]));
+    assert_eq!(counts(&of(&snapshot, second).calls), expect([("getppid", 9), ("exit_group", 3)]));
+}
+
 #[test]
 fn two_nodes_on_one_kernel_count_their_own() {
     let mut first = Node::new();

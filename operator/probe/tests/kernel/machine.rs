@@ -5,6 +5,7 @@ use std::{
     fs,
     io::Write as _,
     ops::{Deref, DerefMut},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -190,6 +191,11 @@ impl Cgroup {
 
     pub(crate) fn child(&self, name: &str) -> Self {
         Self::make(&self.directory, &self.path, name)
+    }
+
+    /// The kernel's number for it.
+    pub(crate) fn number(&self) -> u64 {
+        fs::metadata(&self.directory).expect("it is there").ino()
     }
 
     /// Starts the subject in this cgroup. It goes on when it is told to.
