@@ -79,10 +79,14 @@ fn web(name: &str, app: &str, run: &str, localhost: Option<&str>) -> Value {
     })
 }
 
+/// A shell line that signals nginx's master, which the two containers' common process namespace shows.
+fn kill(signal: &str) -> String {
+    format!("kill -{signal} $(grep -l '^nginx: master' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3)")
+}
+
 /// Signals nginx's master, and waits until what it says after that holds.
 async fn signal(namespace: &TestNamespace, pod: &str, signal: &str, what: &str, holds: &str) -> Result<()> {
-    // The master is the oldest process of the name.
-    sh(namespace, pod, "rotate", &format!("kill -{signal} $(pgrep -o nginx)"))?;
+    sh(namespace, pod, "rotate", &kill(signal))?;
     until(namespace, what, pod, "rotate", holds).await.map(drop)
 }
 
@@ -222,7 +226,7 @@ async fn suite(namespace: &TestNamespace, pod: &str) -> Result<()> {
         "grep -q 'reconfiguring' /logs/error.log && nc -w 1 127.0.0.1 8080 </logs/request | grep -q '200 OK'";
     signal(namespace, pod, "HUP", "nginx serves after a reload", reloaded).await?;
     rotate(namespace, pod).await?;
-    sh(namespace, pod, "rotate", "kill -QUIT $(pgrep -o nginx)")?;
+    sh(namespace, pod, "rotate", &kill("QUIT"))?;
     let code = exit_code(namespace, pod, "nginx").await?;
     ensure!(code == 0, "{pod} ended with {code} after SIGQUIT");
     Ok(())

@@ -73,7 +73,7 @@ async fn serve(namespace: &TestNamespace, manifest: &Value) -> Result<()> {
 }
 
 fn terminate(namespace: &TestNamespace, pod: &str) -> Result<()> {
-    sh(namespace, pod, "operator", "kill -TERM $(pgrep -o redis-server)").map(drop)
+    sh(namespace, pod, "operator", "kill -TERM $(pidof redis-server)").map(drop)
 }
 
 #[tokio::test]

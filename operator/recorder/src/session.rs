@@ -186,10 +186,11 @@ impl Session {
 
     /// It has ended: one last write, and it is done.
     pub(crate) fn end(&mut self) {
-        if !self.ending {
-            self.ending = true;
+        let tells = self.ledger.as_ref().is_some_and(|ledger| !ledger.total().is_empty());
+        if !self.ending && tells {
             self.version += 1;
         }
+        self.ending = true;
     }
 
     pub(crate) fn goes_on(&self) -> bool {

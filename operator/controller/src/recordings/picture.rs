@@ -375,7 +375,10 @@ impl<'p> Parts<'p> {
         let mut merged = Merged { tally: merge_parts(contents), nodes: 0, problems: Vec::new() };
         for (_, part) in &self.parts {
             match &part.content {
-                Ok(PartContent::Node(_)) => merged.nodes += u32::from(part.gone_since.is_none()),
+                // One that only answers a new generation has seen nothing yet.
+                Ok(PartContent::Node(tally)) => {
+                    merged.nodes += u32::from(part.gone_since.is_none() && !tally.is_empty());
+                }
                 Ok(PartContent::Archive(_)) => {}
                 Err(problem) => merged.problems.push(problem.clone()),
             }
