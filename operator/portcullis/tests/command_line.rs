@@ -29,7 +29,8 @@ fn says_its_version() {
 #[test]
 fn a_usage_error_exits_with_2_and_names_what_is_missing() {
     fails(&[], 2, "Usage: portcullis");
-    fails(&["recorder"], 2, "unrecognized subcommand 'recorder'");
+    fails(&["watcher"], 2, "unrecognized subcommand 'watcher'");
+    fails(&["recorder"], 2, "--node-name");
     fails(&["agent"], 2, "--node-name");
     fails(&[AGENT, &["--listen", "nowhere"]].concat(), 2, "--listen");
 }

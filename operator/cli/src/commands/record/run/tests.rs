@@ -128,12 +128,16 @@ impl State {
     }
 }
 
+/// A signal reaches every test of this process, so they bracket one after another.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Brackets some work in a cluster; the nodes have a moment to answer.
 async fn around(
     server: &Server,
     take_over: bool,
     work: impl AsyncFnOnce(&mut Nodes, &mut Signals) -> Result<Ended>,
 ) -> Result<Verdict> {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let cluster = server.cluster();
     let recording = recordings::find(&cluster, "web").await.unwrap();
     let limit = Limit(Some(Duration::from_millis(200)));
