@@ -43,8 +43,10 @@ pub enum Lookup {
 /// Looks a name up on an architecture, and says why where nothing is found.
 #[must_use]
 pub fn lookup(arch: Arch, name: &str) -> Lookup {
-    let Some(table) = TABLES.of(arch) else { return Lookup::NoTable };
-    match table.get(name) {
+    if !has_table(arch) {
+        return Lookup::NoTable;
+    }
+    match TABLES.get(arch, name) {
         Some(entry) => Lookup::Known { number: entry.number, multiplexed: entry.multiplexed },
         None if is_known_anywhere(name) => Lookup::Elsewhere,
         None => Lookup::Unknown,
@@ -54,7 +56,7 @@ pub fn lookup(arch: Arch, name: &str) -> Lookup {
 /// The number of a call, where the architecture has a table and the call a number of its own there.
 #[must_use]
 pub fn number(arch: Arch, name: &str) -> Option<u32> {
-    TABLES.of(arch)?.get(name)?.number
+    TABLES.get(arch, name)?.number
 }
 
 /// The call that a number stands for, where the architecture has a table and the table the number.
@@ -66,7 +68,7 @@ pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
 /// How the architecture makes a call through `socketcall` or `ipc`, if it does.
 #[must_use]
 pub fn multiplexed(arch: Arch, name: &str) -> Option<Multiplexed> {
-    TABLES.of(arch)?.get(name)?.multiplexed
+    TABLES.get(arch, name)?.multiplexed
 }
 
 /// Whether there is a table for the architecture. M68k and SuperH have none.
@@ -78,7 +80,7 @@ pub fn has_table(arch: Arch) -> bool {
 /// Whether any architecture's table has the name.
 #[must_use]
 pub fn is_known_anywhere(name: &str) -> bool {
-    TABLES.names().binary_search(&name).is_ok()
+    TABLES.has(name)
 }
 
 /// Every name of every table, sorted.

@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use rustc_hash::FxHashMap;
+
 use super::Multiplexed;
 use crate::Arch;
 
@@ -12,6 +14,8 @@ pub(super) static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables::read(TEXT)
 
 pub(super) struct Tables {
     names: Vec<&'static str>,
+    /// Each name's place in `names`. Linting a profile looks thousands of names up.
+    places: FxHashMap<&'static str, usize>,
     columns: Vec<Table>,
     /// The column of each architecture, in [`Arch::ALL`]'s order.
     by_arch: [Option<usize>; Arch::ALL.len()],
@@ -20,7 +24,8 @@ pub(super) struct Tables {
 /// The table of one architecture.
 #[derive(Default)]
 pub(super) struct Table {
-    by_name: Vec<(&'static str, Entry)>,
+    /// In the order of all tables' names.
+    entries: Vec<Entry>,
     by_number: Vec<(u32, &'static str)>,
 }
 
@@ -38,6 +43,16 @@ impl Tables {
 
     pub(super) fn names(&self) -> &[&'static str] {
         &self.names
+    }
+
+    /// The entry of a name on an architecture, where it has one.
+    pub(super) fn get(&self, arch: Arch, name: &str) -> Option<Entry> {
+        let entry = *self.of(arch)?.entries.get(*self.places.get(name)?)?;
+        (entry.number.is_some() || entry.multiplexed.is_some()).then_some(entry)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.places.contains_key(name)
     }
 
     /// The text is part of the program and a test reads all of it, so what can't be read is skipped here.
@@ -66,7 +81,8 @@ impl Tables {
         for table in &mut columns {
             table.by_number.sort_unstable();
         }
-        Self { names, columns, by_arch }
+        let places = names.iter().enumerate().map(|(place, name)| (*name, place)).collect();
+        Self { names, places, columns, by_arch }
     }
 }
 
@@ -80,14 +96,7 @@ impl Table {
         if let Some(number) = number {
             self.by_number.push((number, name));
         }
-        if number.is_some() || multiplexed.is_some() {
-            self.by_name.push((name, Entry { number, multiplexed }));
-        }
-    }
-
-    pub(super) fn get(&self, name: &str) -> Option<Entry> {
-        let at = self.by_name.binary_search_by_key(&name, |&(name, _)| name).ok()?;
-        self.by_name.get(at).map(|&(_, entry)| entry)
+        self.entries.push(Entry { number, multiplexed });
     }
 
     pub(super) fn name(&self, number: u32) -> Option<&'static str> {

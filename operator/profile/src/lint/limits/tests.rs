@@ -100,3 +100,30 @@ fn the_runtime_default_is_far_from_the_limit() {
         "{actual} instructions, estimated at {estimate}"
     );
 }
+
+proptest! {
+    /// The document is rendered only where it may be too long.
+    #[test]
+    fn the_cheap_bound_is_never_below_the_documents_length(
+        names in vec("[a-z\u{7f}\"é]{0,20}", 0..40),
+        values in vec(any::<u64>(), 0..8),
+        errno in any::<Option<u32>>(),
+        path in proptest::option::of(".{0,20}"),
+    ) {
+        let args = values.iter().map(|value| Arg {
+            index: 5, value: *value, value_two: *value, op: Operator::GreaterOrEqual,
+        });
+        let rule = Rule { names, action: Action::KillProcess, errno_ret: errno, args: args.collect() };
+        let profile = Profile {
+            default_action: Action::KillThread,
+            default_errno_ret: errno,
+            architectures: Arch::ALL.to_vec(),
+            flags: crate::Flag::ALL.to_vec(),
+            listener_path: path.clone(),
+            listener_metadata: path,
+            syscalls: vec![rule.clone(), rule],
+        };
+        let context = LintContext::default();
+        prop_assert!(at_most(&Subject::new(&profile, &context)) >= profile.render().len());
+    }
+}
