@@ -83,7 +83,7 @@ bench: image bench-cli
 bench-cli: cli
 	@command -v jq >/dev/null || { echo 'jq is measured beside it: install it first' >&2; exit 1; }
 	cargo bench --package portcullis-profile
-	cargo run --quiet --release --package xtask -- speed $(CLI_DIR)/kubectl-seccomp
+	cargo run --quiet --package xtask -- speed $(CLI_DIR)/kubectl-seccomp
 
 # libFuzzer needs a nightly toolchain; the tests of the same properties (`cargo test --test parsers`) don't.
 fuzz: $(FUZZ)

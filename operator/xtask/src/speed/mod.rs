@@ -7,12 +7,13 @@ mod pods;
 mod samples;
 mod tools;
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
 
 use crate::page::{self, thousands};
 use criterion::Estimates;
+use samples::Log;
 use tools::{Workshop, milliseconds};
 
 /// The command that writes the section.
@@ -116,27 +117,29 @@ fn start(workshop: &Workshop, line: &mut impl FnMut([&str; 4]) -> Result<()>) ->
 fn traces(workshop: &Workshop, line: &mut impl FnMut([&str; 4]) -> Result<()>) -> Result<()> {
     // Odd, for a median; a gigabyte takes seconds.
     const RUNS: usize = 3;
-    type Sample = fn(&Path) -> Result<samples::Log>;
-    let all: [(&str, &str, Sample, &[&str]); 4] = [
-        ("`import strace`", "a third of `grep -c`", samples::strace, &["seccomp", "import", "strace"]),
+    let (strace, audit) = (samples::strace(workshop.folder())?, samples::audit(workshop.folder())?);
+    let profile = samples::runtime_default(workshop.folder())?;
+    let third = "a third of `grep -c`";
+    let all: [(&str, &str, &Log, &[&str]); 4] = [
+        ("`import strace`", third, &strace, &["seccomp", "import", "strace"]),
         (
             "`import strace` with the arguments of `ioctl` and `socket`",
             "",
-            samples::strace,
+            &strace,
             &["seccomp", "import", "strace", "--args", "ioctl,socket"],
         ),
-        ("`import audit`", "a third of `grep -c`", samples::audit, &["seccomp", "import", "audit"]),
-        ("`simulate --strace`", "", samples::strace, &["seccomp", "simulate", "PROFILE", "--strace"]),
+        ("`import audit`", third, &audit, &["seccomp", "import", "audit"]),
+        (
+            "`simulate --strace`, for runc and crun",
+            "",
+            &strace,
+            &["seccomp", "simulate", &profile, "--strace"],
+        ),
     ];
-    let profile = samples::runtime_default(workshop.folder())?;
-    for (what, target, sample, words) in all {
-        let log = sample(workshop.folder())?;
-        let mut words: Vec<&str> =
-            words.iter().map(|word| if *word == "PROFILE" { &profile } else { *word }).collect();
-        words.push(&log.path);
-        let (ours, grep) =
-            (workshop.median(RUNS, &words)?, workshop.median(RUNS, &["grep", "-c", log.word, &log.path])?);
-        let rate = |time: std::time::Duration| log.megabytes / time.as_secs_f64();
+    for (what, target, log, words) in all {
+        let ours = workshop.median(RUNS, &[words, &[&log.path]].concat())?;
+        let grep = workshop.median(RUNS, &["grep", "-c", log.word, &log.path])?;
+        let rate = |time: Duration| log.megabytes / time.as_secs_f64();
         line([
             &format!("{what}, {:.0} MB in {} lines", log.megabytes, thousands(log.lines)),
             target,

@@ -1,14 +1,13 @@
 //! `who` on a large cluster: an API server that makes its pods as they are asked for, and the memory of the process that asks.
 
 use std::{
-    fmt::Write as _,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Instant,
@@ -166,19 +165,21 @@ fn replica_set(number: u64) -> String {
     )
 }
 
+/// The environment of every container.
+static ENVIRONMENT: LazyLock<String> = LazyLock::new(|| {
+    let variable = |number| {
+        format!(
+            r#"{{"name":"SETTING_{number}","valueFrom":{{"configMapKeyRef":{{"name":"settings","key":"setting-{number}"}}}}}}"#
+        )
+    };
+    (0..VARIABLES).map(variable).collect::<Vec<String>>().join(",")
+});
+
 /// A pod with one container, in JSON as an API server writes it.
 fn pod(number: u64) -> String {
     let workload = number % WORKLOADS;
     let owner = owner("ReplicaSet", &format!("app-{workload}-7d9f8b6c5d"));
-    let mut variables = String::new();
-    for variable in 0..VARIABLES {
-        // Writing to a String can't fail.
-        let _ = write!(
-            variables,
-            r#"{}{{"name":"SETTING_{variable}","valueFrom":{{"configMapKeyRef":{{"name":"app-{workload}","key":"setting-{variable}"}}}}}}"#,
-            if variable > 0 { "," } else { "" }
-        );
-    }
+    let variables = &*ENVIRONMENT;
     let profile = match workload % 4 {
         0 => r#""securityContext":{"seccompProfile":{"type":"RuntimeDefault"}},"#,
         1 => {

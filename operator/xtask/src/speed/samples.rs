@@ -1,4 +1,4 @@
-//! Files to read: as large as the ones of a long run, and made anew for each measurement.
+//! Files to read, as large as those of a long run.
 
 use std::{
     fs::File,

@@ -38,7 +38,8 @@ impl Workshop {
         // grep reads bytes, not characters, as the importers do; and its way with characters is far slower.
         command.args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
         let begun = Instant::now();
-        let output = command.stdout(Stdio::null()).stderr(Stdio::piped()).output();
+        // Into pipes: grep stops at the first match where its output is /dev/null.
+        let output = command.output();
         let time = begun.elapsed();
         let output = output.with_context(|| format!("{} can't be run: install it", program.display()))?;
         // 1 is the answer no: a finding, a call that is denied.
