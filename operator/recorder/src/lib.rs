@@ -14,6 +14,7 @@ mod book;
 mod book_tests;
 mod error;
 mod follow;
+mod heap;
 mod metrics;
 mod pods;
 mod record;
@@ -68,6 +69,7 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     probe.bpffs.clone_from(&bpffs);
     probe.capacity = Capacity { containers, ..probe.capacity };
     let probe = open(&probe).await?;
+    heap::trim();
     let (send, news) = mpsc::unbounded_channel();
     let watching = Watching {
         reporter: reporter.clone(),
