@@ -129,6 +129,16 @@ async fn repairs(operator: &Operator, cause: &str) -> Result<f64> {
     metrics.get(&name).copied().with_context(|| format!("there is no metric {name}"))
 }
 
+/// Removes a directory, though the agent may put files back meanwhile.
+fn remove_all(directory: &Path) -> Result<()> {
+    loop {
+        match fs::remove_dir_all(directory) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed.context("the directory can't be removed"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_kind_of_drift_is_repaired_counted_and_announced() -> Result<()> {
     let Some(operator) = local_operator().await? else { return Ok(()) };
@@ -160,9 +170,9 @@ async fn every_kind_of_drift_is_repaired_counted_and_announced() -> Result<()> {
         progress::say(format_args!("the slowest of {} repairs took {slowest:.1?}", DRIFTS.len()));
 
         let directory = file.parent().context("a file without a directory")?;
-        fs::remove_dir_all(directory)?;
+        remove_all(directory)?;
         await_whole("removed with its directory", &file, &content).await?;
-        fs::remove_dir_all(directory)?;
+        remove_all(directory)?;
         symlink("/tmp", directory)?;
         await_whole("replaced, directory and all, by a symbolic link", &file, &content).await?;
         ensure!(!Path::new("/tmp/web.json").exists(), "the agent followed a symbolic link");
