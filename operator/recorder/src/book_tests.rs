@@ -218,6 +218,21 @@ fn the_kernel_forgets_a_container_only_once_its_end_is_written() {
 }
 
 #[test]
+fn counts_of_more_containers_than_a_part_tells_apart_are_told_once_they_have_ended() {
+    let numbers: Vec<u8> = (1..=40).collect();
+    let all: Vec<_> = numbers.iter().map(|number| (*number, "web")).collect();
+    let mut book = book(&pod(&all), &[("web", 0)]);
+    let ended = |number: &u8| removed(container(*number, 1, &[("read", 5)]), 3);
+    let ended = snapshot(&numbers.iter().map(ended).collect::<Vec<_>>());
+    book.take(&ended, at(3));
+    write(&mut book, "web");
+    assert_eq!(book.take(&ended, at(4)).len(), 40);
+    book.take(&snapshot(&[]), at(5));
+    assert_eq!(book.news().count(), 1, "the part that was written lacks counts");
+    assert_eq!(counts(&told(&book, "web")[&(String::new(), "web".to_owned())]), [("read", 200)].into());
+}
+
+#[test]
 fn a_recorder_that_starts_anew_counts_nothing_twice() {
     let mut first = book(&pod(&[(1, "web")]), &[("web", 0)]);
     first.take(&snapshot(&[container(1, 1, &[("read", 5)])]), at(2));

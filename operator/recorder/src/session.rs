@@ -13,7 +13,7 @@ use kube::{
 };
 use portcullis_api::{SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
 use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded, observation, seconds};
-use portcullis_profile::recording::{Ledger, Losses, Mark, OTHERS, Observation, Source, Subject};
+use portcullis_profile::recording::{Ledger, Losses, MAX_OPEN, Mark, OTHERS, Observation, Source, Subject};
 
 use crate::{
     pods::{Identity, Pod},
@@ -334,6 +334,10 @@ impl Session {
         };
         let gone: Vec<_> =
             ledger.open().map(|(source, ..)| source).filter(|source| gone(source)).cloned().collect();
+        // A part tells of so many open sources how often they called, and of the others only once they are settled.
+        if ledger.open().count() > MAX_OPEN && !gone.is_empty() {
+            self.version += 1;
+        }
         for source in gone {
             ledger.settle(&source);
         }
