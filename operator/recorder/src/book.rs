@@ -12,7 +12,8 @@ use portcullis_probe::{ContainerId, ContainerKey, Losses, PodUid, Recorded, Snap
 use crate::{
     pods::Pod,
     requests::Read,
-    session::{Key, Session, Sighting},
+    session::{Key, Session},
+    track::Sighting,
 };
 
 /// How long a container that has ended waits for its pod's status to say which one it was.
@@ -185,9 +186,11 @@ impl Book {
         for session in self.sessions.values_mut() {
             session.settle(&there, &keys);
             session.report_losses(snapshot.losses);
-            let runs = |entry: &Entry| !entry.gone && !entry.pod.over && session.wants(&entry.pod);
-            let has_pods = self.pods.values().any(runs);
-            session.answer(has_pods);
+            if session.is_asked() {
+                let runs = |entry: &Entry| !entry.gone && !entry.pod.over && session.wants(&entry.pod);
+                let has_pods = self.pods.values().any(runs);
+                session.answer(has_pods);
+            }
         }
         let counted: BTreeSet<_> =
             snapshot.containers.iter().filter_map(|recorded| recorded.container.pod).collect();

@@ -21,6 +21,7 @@ mod record;
 mod requests;
 mod session;
 mod settings;
+mod track;
 
 use std::time::Duration;
 

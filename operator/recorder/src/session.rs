@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
-    time::SystemTime,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
@@ -13,11 +12,12 @@ use kube::{
 };
 use portcullis_api::{SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
 use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded, observation, seconds};
-use portcullis_profile::recording::{Ledger, Losses, MAX_OPEN, Mark, OTHERS, Observation, Source, Subject};
+use portcullis_profile::recording::{Ledger, Losses, MAX_OPEN, OTHERS, Observation, Source, Subject};
 
 use crate::{
-    pods::{Identity, Pod},
+    pods::Pod,
     requests::Read,
+    track::{Sighting, Track, counters_of, source},
 };
 
 /// A recording's namespace and name.
@@ -72,34 +72,6 @@ pub(crate) struct Session {
     ending: bool,
 }
 
-/// How a container is followed for a recording.
-#[derive(Debug)]
-struct Track {
-    source: Source,
-    run: String,
-    /// What was counted before it was recorded, or before its present run, and when that was noted.
-    before: Option<(Observation, u64)>,
-    /// Whether it was recorded only after something else had watched it already.
-    late: bool,
-    /// All that was counted when it was last looked at.
-    counted: Observation,
-    /// What was reported the time before the last.
-    earlier: Option<Observation>,
-    /// The version in which its end is told.
-    ended_in: Option<u64>,
-}
-
-/// A container of a pod, at one moment.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Sighting<'a> {
-    pub(crate) recorded: &'a Recorded,
-    pub(crate) pod: &'a Pod,
-    pub(crate) identity: &'a Identity,
-    /// Whether it will do nothing more.
-    pub(crate) ended: bool,
-    pub(crate) now: SystemTime,
-}
-
 impl Session {
     /// One for a recording that goes on.
     ///
@@ -145,6 +117,11 @@ impl Session {
     /// Whether this is another generation of the recording than the one that was taken in.
     pub(crate) fn differs(&self, recording: &SeccompRecording) -> bool {
         recording.metadata.generation != self.generation
+    }
+
+    /// Whether a new generation is still to be answered.
+    pub(crate) const fn is_asked(&self) -> bool {
+        self.unanswered.is_some()
     }
 
     /// Answers a new generation, once all that was done before is in the ledger: whoever made it may wait for that. Where the node has
@@ -327,10 +304,9 @@ impl Session {
         self.tracks.retain(|key, _| keys.contains(key));
         self.unnamed.retain(|key, _| keys.contains(key));
         let gone = |source: &Source| {
-            let instance = source.instance.split_once('.').map_or("", |(instance, _)| instance);
-            let instance = u64::from_str_radix(instance, 16).ok();
             !source.container.is_empty()
-                && instance.is_none_or(|instance| !there.contains(&(source.container.clone(), instance)))
+                && counters_of(source)
+                    .is_none_or(|(counters, _)| !there.contains(&(source.container.clone(), counters)))
         };
         let gone: Vec<_> =
             ledger.open().map(|(source, ..)| source).filter(|source| gone(source)).cloned().collect();
@@ -369,73 +345,6 @@ impl Session {
     pub(crate) fn wrote(&mut self, version: u64) {
         self.written = self.written.max(version);
     }
-}
-
-impl Track {
-    /// Goes on where an earlier recorder ended, or begins.
-    fn begin(
-        ledger: &Ledger,
-        created: u64,
-        sighting: Sighting<'_>,
-        counted: &Observation,
-        run: &str,
-    ) -> Self {
-        let Sighting { recorded, now, .. } = sighting;
-        let container = &recorded.container;
-        let first = source(recorded, 0);
-        let same =
-            |open: &Source| open.container == first.container && cut_of(open, container.instance).is_some();
-        let open = ledger.open().filter(|(open, ..)| same(open));
-        let open = open.max_by_key(|(open, ..)| cut_of(open, container.instance));
-        let earlier_recording = seconds(container.seen) < created && !recorded.calls.is_empty();
-        let late = open.is_none() && earlier_recording;
-        Self {
-            source: open.map_or(first, |(source, ..)| source.clone()),
-            run: open.map_or(run, |(_, subject, _)| &subject.run).to_owned(),
-            before: late.then(|| (counted.clone(), seconds(now))),
-            late,
-            counted: counted.clone(),
-            earlier: None,
-            ended_in: None,
-        }
-    }
-
-    /// Begins another source, for another run of the same container. What was reported until now stays the earlier run's.
-    fn cut(&mut self, ledger: &mut Ledger, run: &str, now: SystemTime) {
-        ledger.settle(&self.source);
-        let next = self.source.instance.rsplit_once('.').and_then(|(instance, cut)| {
-            Some(format!("{instance}.{}", cut.parse::<u32>().ok()?.checked_add(1)?))
-        });
-        if let Some(instance) = next {
-            self.source.instance = instance;
-        }
-        run.clone_into(&mut self.run);
-        self.before = Some((self.counted.clone(), seconds(now)));
-        self.late = false;
-        self.earlier = None;
-    }
-
-    /// What of it counts for this source.
-    fn seen(&self, counted: &Observation) -> Observation {
-        let Some((before, at)) = &self.before else { return counted.clone() };
-        let mut seen = counted.since(before, *at);
-        if self.late {
-            seen.marks.insert(Mark::StartMissed);
-        }
-        seen
-    }
-}
-
-/// A container's source: the instance is the counters' own, and a number that grows with every run.
-fn source(recorded: &Recorded, cut: u32) -> Source {
-    let container = recorded.container.id.map(|id| id.to_string()).unwrap_or_default();
-    Source { container, instance: format!("{:x}.{cut}", recorded.container.instance) }
-}
-
-/// The number of a source's run, where it is of these counters.
-fn cut_of(source: &Source, instance: u64) -> Option<u32> {
-    let (counters, cut) = source.instance.split_once('.')?;
-    (u64::from_str_radix(counters, 16).ok()? == instance).then(|| cut.parse().ok())?
 }
 
 /// Calls that are missing: of a task that is not known as its application's at least one is.
