@@ -20,7 +20,7 @@ mod tests;
 
 use std::time::Duration;
 
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use portcullis_runtime::{Process, Reporter};
 use tokio::{
     sync::{mpsc, watch},
@@ -40,9 +40,6 @@ pub use crate::{
     settings::Settings,
 };
 
-/// How long connecting to the API server may take.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// Keeps this node's files until shutdown.
 ///
 /// The process is alive from the start, and ready after the first list of revisions has been taken in; it guards what is on disk before
@@ -52,9 +49,7 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Where the host's directory is not mounted or was removed, inotify is exhausted, or nothing says how to reach an API server.
 pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     let first_sync = process.readiness.gate("first-sync");
-    let mut config = Config::infer().await?;
-    config.connect_timeout = Some(CONNECT);
-    let client = Client::try_from(config).map_err(Error::Client)?;
+    let client = portcullis_runtime::client().await?;
     serve(process, settings, client, first_sync).await
 }
 

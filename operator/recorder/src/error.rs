@@ -9,14 +9,9 @@ pub enum Error {
     /// A metric's name is taken.
     #[error("can't register the recorder's metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// No configuration for the API server.
-    #[error("can't configure a client of the API server: {0}")]
-    Client(#[source] kube::Error),
-    /// No configuration for the API server.
-    #[error(
-        "found no way to reach the API server, neither in the pod's environment nor in a kubeconfig: {0}"
-    )]
-    Configuration(#[from] kube::config::InferConfigError),
+    /// No client of the API server.
+    #[error(transparent)]
+    Client(#[from] portcullis_runtime::ClientError),
     /// The watches ended before the process was told to stop.
     #[error("the recorder's watches ended before the process was told to stop")]
     WatchesEnded,

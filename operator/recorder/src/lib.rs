@@ -26,7 +26,7 @@ mod track;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
-use kube::{Api, Client, Config};
+use kube::{Api, Client};
 use portcullis_probe::{Capacity, Probe};
 use portcullis_runtime::{Process, Reporter, watch::Watching};
 use tokio::{
@@ -43,8 +43,6 @@ use crate::{
 };
 pub use crate::{error::Error, settings::Settings};
 
-/// How long connecting to the API server may take.
-const CONNECT: Duration = Duration::from_secs(5);
 /// How long an earlier recorder may hold the probe, and how often it is looked whether it still does.
 const LAST_ONE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -60,9 +58,7 @@ const ASK: Duration = Duration::from_secs(5);
 /// Where the probe can't be opened or read, or nothing says how to reach an API server.
 pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     let first_sync = process.readiness.gate("first-sync");
-    let mut config = Config::infer().await?;
-    config.connect_timeout = Some(CONNECT);
-    let client = Client::try_from(config).map_err(Error::Client)?;
+    let client = portcullis_runtime::client().await?;
     let Settings { node_name, pod_name, namespace, daemon_set, bpffs, containers } = settings;
     let metrics = Metrics::register(&process.registry)?;
     let reporter = Reporter::new(&process, client.clone(), pod_name)?;

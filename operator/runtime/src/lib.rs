@@ -3,6 +3,7 @@
 //! A role's life: [`start`] makes a [`Process`]; the role registers its readiness gates and metrics, spawns what must not end with
 //! [`Process::supervise`], and runs inside [`Process::run`] until [`Process::shutdown`] is cancelled.
 
+mod client;
 mod explain;
 #[cfg(test)]
 mod fake_api;
@@ -16,6 +17,7 @@ mod server;
 mod settings;
 pub mod watch;
 
+pub use client::{ClientError, client};
 pub use explain::explain;
 pub use process::{BoxError, Failure, Process, StartError, TaskOutcome, start};
 pub use readiness::{Readiness, ReadinessGate};
