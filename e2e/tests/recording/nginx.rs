@@ -4,14 +4,14 @@
 use anyhow::{Context as _, Result, ensure};
 use portcullis_api::{PhaseName, RUN_LABEL, RecordingCondition, RecordingStatus};
 use portcullis_e2e::{
-    image::{BUSYBOX, LOAD, NGINX},
+    image::{BUSYBOX, NGINX},
     testing::TestNamespace,
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    address, allowed, await_status, condition, confinement, enforce, exit_code, export, has_seen,
-    in_namespace, record, sh, start, until,
+    CLIENTS, address, allowed, await_status, condition, confinement, enforce, exit_code, export, has_called,
+    has_seen, in_namespace, record, sh, start, start_clients, until,
 };
 
 /// One worker, so that the master has nobody to tell anything before the first signal.
@@ -97,27 +97,17 @@ async fn rotate(namespace: &TestNamespace, pod: &str) -> Result<()> {
     signal(namespace, pod, "USR1", "the new log is written", logged).await
 }
 
-async fn prepare(namespace: &TestNamespace) -> Result<String> {
+async fn prepare(namespace: &TestNamespace) -> Result<()> {
     namespace.apply(&json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "nginx" },
         "data": { "nginx.conf": CONFIGURATION },
     }))?;
-    let load = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "load" },
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{ "name": "load", "image": LOAD, "command": ["sleep", "infinity"] }],
-        },
-    });
-    start(namespace, &load).await?;
-    Ok("load".to_owned())
+    start_clients(namespace).await
 }
 
 /// Makes requests from another pod, and asserts that every one was answered.
 fn load(namespace: &TestNamespace, address: &str) -> Result<()> {
-    let said = namespace.exec("load", &["wrk", "-t1", "-c8", "-d3s", &format!("http://{address}:8080/")])?;
+    let said = namespace.exec(CLIENTS, &["wrk", "-t1", "-c8", "-d3s", &format!("http://{address}:8080/")])?;
     ensure!(
         said.contains("Requests/sec") && !said.contains("Socket errors") && !said.contains("Non-2xx"),
         "{said}"
@@ -136,8 +126,7 @@ async fn serve(namespace: &TestNamespace, manifest: &Value) -> Result<()> {
 /// Waits until the recording knows of the pod that serves: its worker called `accept4`.
 async fn await_serving(namespace: &TestNamespace, recording: &str) -> Result<RecordingStatus> {
     await_status(namespace, recording, "a recording of a server at work", |status| {
-        has_seen(status, "nginx", PhaseName::Start)
-            && ["accept4", "writev"].iter().all(|call| status.call_names.iter().any(|name| name == call))
+        has_seen(status, "nginx", PhaseName::Start) && has_called(status, &["accept4", "writev"])
     })
     .await
 }
@@ -255,10 +244,8 @@ async fn what_a_server_has_no_business_doing_is_denied() -> Result<()> {
             "{:?}",
             status.call_names
         );
-        await_status(&namespace, "web", "a recording of Perl", |status| {
-            status.call_names.iter().any(|name| name == "getpid")
-        })
-        .await?;
+        await_status(&namespace, "web", "a recording of Perl", |status| has_called(status, &["getpid"]))
+            .await?;
         let path = enforce(&namespace, "web", &export(&namespace, "web")?).await?;
         serve(&namespace, &web("enforced", "enforced", "", Some(&path))).await?;
         for (call, number) in NO_BUSINESS {

@@ -15,8 +15,8 @@ use portcullis_e2e::{
 use serde_json::{Value, json};
 
 use crate::support::{
-    PATIENCE, allowed, await_status, condition, confinement, enforce, export, has_seen, in_namespace,
-    metrics, record, recording,
+    PATIENCE, allowed, await_status, condition, confinement, enforce, export, has_called, has_seen,
+    in_namespace, metrics, record, recording,
 };
 
 /// A pod that runs a shell line once, on a node.
@@ -54,9 +54,7 @@ async fn a_pod_that_lives_for_a_moment_is_caught_whole_and_lives_again_under_its
         .await?;
         ensure!(status.lost.is_none(), "{:?}", status.lost);
         ensure!(has_seen(&status, "busybox", PhaseName::Start));
-        ensure!(
-            ["execve", "exit_group"].iter().all(|call| status.call_names.iter().any(|name| name == call))
-        );
+        ensure!(has_called(&status, &["execve", "exit_group"]));
         let (complete, _, message) =
             condition(&status, RecordingCondition::Complete).context("no condition Complete")?;
         ensure!(complete == "True", "{message}");
@@ -91,7 +89,7 @@ async fn a_recorder_that_is_replaced_loses_nothing() -> Result<()> {
         pods.delete(&recorder.name_any(), &at_once).await?;
         namespace.exec("busy", &["touch", "/tmp/go"])?;
         let status = await_status(&namespace, "restart", "a recording of what came meanwhile", |status| {
-            ["mkdir", "rmdir", "symlink"].iter().all(|call| status.call_names.iter().any(|name| name == call))
+            has_called(status, &["mkdir", "rmdir", "symlink"])
         })
         .await?;
         ensure!(has_seen(&status, "busybox", PhaseName::Start) && status.lost.is_none(), "{status:?}");
@@ -141,15 +139,11 @@ async fn a_pod_without_a_filter_is_recorded_from_its_application_on() -> Result<
         // kubectl exec's own calls into the container are the runtime's and not the application's.
         namespace.exec("open", &["true"])?;
         let status = await_status(&namespace, "open", "a recording of the application", |status| {
-            status.call_names.iter().any(|name| name == "mkdir")
+            has_called(status, &["mkdir"])
         })
         .await?;
         for call in ["setns", "unshare", "mount", "pivot_root"] {
-            ensure!(
-                !status.call_names.iter().any(|name| name == call),
-                "{call} is the runtime's: {:?}",
-                status.call_names
-            );
+            ensure!(!has_called(&status, &[call]), "{call} is the runtime's: {:?}", status.call_names);
         }
         let part = namespace.api::<SeccompRecordingPart>().get(&format!("open.{}", FIRST_NODES[0])).await?;
         let unfiltered =
@@ -172,7 +166,7 @@ async fn a_pod_that_runs_already_is_recorded_from_then_on_and_its_start_was_miss
         await_status(&namespace, "late", "a recording of the loop", |status| status.calls > 0).await?;
         namespace.exec("late", &["touch", "/tmp/go"])?;
         let status = await_status(&namespace, "late", "a recording of what came later", |status| {
-            status.call_names.iter().any(|name| name == "mkdir")
+            has_called(status, &["mkdir"])
         })
         .await?;
         let (complete, reason, message) =
@@ -212,10 +206,7 @@ async fn init_and_ephemeral_containers_are_recorded_under_their_names() -> Resul
         namespace.kubectl(&debug)?;
         let status = await_status(&namespace, "kinds", "a recording of all three", |status| {
             let names: Vec<_> = status.containers.iter().map(|found| found.name.as_str()).collect();
-            names == ["busybox", "debug", "prepare"]
-                && ["mkdir", "rmdir", "symlink"]
-                    .iter()
-                    .all(|call| status.call_names.iter().any(|name| name == call))
+            names == ["busybox", "debug", "prepare"] && has_called(status, &["mkdir", "rmdir", "symlink"])
         })
         .await?;
         ensure!(
@@ -242,9 +233,7 @@ async fn two_recordings_of_one_pod_and_two_of_one_name_don_t_meet() -> Result<()
             let pod = once("web", "web", FIRST_NODES[0], "mkdir /tmp/x", None)?;
             namespace.run_pod(&pod, "at its end", PATIENCE, |pod| phase(pod) == "Succeeded").await?;
             let has = |call: &'static str| {
-                move |status: &portcullis_api::RecordingStatus| {
-                    status.call_names.iter().any(|name| name == call)
-                }
+                move |status: &portcullis_api::RecordingStatus| has_called(status, &[call])
             };
             let both = [
                 await_status(&namespace, "all", "a recording of mkdir", has("mkdir")).await?,
@@ -277,7 +266,7 @@ async fn a_run_on_a_running_pod_gets_the_calls_from_then_on() -> Result<()> {
         namespace.exec("runs", &["touch", "/tmp/go"])?;
         let status = await_status(&namespace, "runs", "a recording of what only the run did", |status| {
             status.runs.iter().any(|run| run.name == "smoke" && run.only_here > 0)
-                && status.call_names.iter().any(|name| name == "mkdir")
+                && has_called(status, &["mkdir"])
         })
         .await?;
         ensure!(status.runs.len() == 2, "{:?}", status.runs);

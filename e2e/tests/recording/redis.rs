@@ -3,14 +3,14 @@
 use anyhow::{Context as _, Result, ensure};
 use portcullis_api::PhaseName;
 use portcullis_e2e::{
-    image::{BUSYBOX, LOAD, REDIS},
-    testing::TestNamespace,
+    image::{BUSYBOX, REDIS},
+    testing::{Seen, TestNamespace, eventually},
 };
 use serde_json::{Value, json};
 
 use crate::support::{
-    address, await_status, confinement, enforce, exit_code, export, has_seen, in_namespace, record, sh,
-    start, until,
+    CLIENTS, PATIENCE, address, await_status, confinement, enforce, exit_code, export, has_called, has_seen,
+    in_namespace, record, sh, start, start_clients,
 };
 
 /// What redis says when it can't write what it has to before it stops.
@@ -49,25 +49,12 @@ fn database(name: &str, app: &str, localhost: Option<&str>) -> Value {
     })
 }
 
-async fn prepare(namespace: &TestNamespace) -> Result<()> {
-    let load = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": { "name": "load" },
-        "spec": {
-            "terminationGracePeriodSeconds": 0,
-            "containers": [{ "name": "load", "image": LOAD, "command": ["sleep", "infinity"] }],
-        },
-    });
-    start(namespace, &load).await.map(drop)
-}
-
 /// Starts it and makes requests from another pod, every one of which must be answered.
 async fn serve(namespace: &TestNamespace, manifest: &Value) -> Result<()> {
     let pod = start(namespace, manifest).await?;
     let benchmark =
         ["redis-benchmark", "-h", &address(&pod)?, "-q", "-n", "2000", "-c", "8", "-t", "set,get,lpush"];
-    let said = namespace.exec("load", &benchmark)?;
+    let said = namespace.exec(CLIENTS, &benchmark)?;
     ensure!(said.matches("requests per second").count() >= 3 && !said.contains("Error"), "{said}");
     Ok(())
 }
@@ -79,12 +66,11 @@ fn terminate(namespace: &TestNamespace, pod: &str) -> Result<()> {
 #[tokio::test]
 async fn a_recording_of_requests_alone_lets_redis_lose_its_data() -> Result<()> {
     in_namespace("redis-happy", async |_, namespace| {
-        prepare(&namespace).await?;
+        start_clients(&namespace).await?;
         record(&namespace, "db", &json!({ "containers": ["redis"] })).await?;
         serve(&namespace, &database("db", "db", None)).await?;
         let status = await_status(&namespace, "db", "a recording of a server at work", |status| {
-            has_seen(status, "redis", PhaseName::Start)
-                && status.call_names.iter().any(|name| name == "epoll_wait")
+            has_seen(status, "redis", PhaseName::Start) && has_called(status, &["epoll_wait"])
         })
         .await?;
         let redis = status.containers.iter().find(|found| found.name == "redis").context("redis")?;
@@ -92,17 +78,12 @@ async fn a_recording_of_requests_alone_lets_redis_lose_its_data() -> Result<()> 
         let path = enforce(&namespace, "happy", &export(&namespace, "db")?).await?;
         serve(&namespace, &database("enforced", "enforced", Some(&path))).await?;
         terminate(&namespace, "enforced")?;
-        until(&namespace, "redis can't write its data", "enforced", "operator", "test ! -e /data/dump.rdb")
-            .await?;
-        portcullis_e2e::testing::eventually("redis says so", crate::support::PATIENCE, async || {
+        eventually("redis says so", PATIENCE, async || {
             let log = namespace.kubectl(&["logs", "enforced", "-c", "redis"])?;
-            Ok(if log.contains(CANT_EXIT) {
-                portcullis_e2e::testing::Seen::Done(())
-            } else {
-                portcullis_e2e::testing::Seen::NotYet(log)
-            })
+            Ok(if log.contains(CANT_EXIT) { Seen::Done(()) } else { Seen::NotYet(log) })
         })
-        .await
+        .await?;
+        sh(&namespace, "enforced", "operator", "test ! -e /data/dump.rdb").map(drop)
     })
     .await
 }
@@ -110,7 +91,7 @@ async fn a_recording_of_requests_alone_lets_redis_lose_its_data() -> Result<()> 
 #[tokio::test]
 async fn a_recording_to_the_end_keeps_the_data() -> Result<()> {
     in_namespace("redis-suite", async |_, namespace| {
-        prepare(&namespace).await?;
+        start_clients(&namespace).await?;
         record(&namespace, "db", &json!({ "containers": ["redis"] })).await?;
         serve(&namespace, &database("db", "db", None)).await?;
         terminate(&namespace, "db")?;

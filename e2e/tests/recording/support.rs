@@ -12,6 +12,7 @@ use portcullis_api::{PhaseName, RecordingCondition, RecordingStatus, SeccompProf
 use portcullis_e2e::{
     Operator,
     cli::kubectl_seccomp,
+    image::LOAD,
     testing::{
         NamespaceOptions, Seen, TestNamespace, await_object, eventually, is_ready, profiles::await_ready,
         with_namespace_options,
@@ -126,6 +127,28 @@ pub(crate) fn confinement(localhost: Option<&str>) -> Value {
 pub(crate) async fn start(namespace: &TestNamespace, manifest: &Value) -> Result<Pod> {
     let pod: Pod = serde_json::from_value(manifest.clone())?;
     namespace.run_pod(&pod, "Ready", PATIENCE, is_ready).await
+}
+
+/// The pod from which load is made, by wrk and redis-benchmark.
+pub(crate) const CLIENTS: &str = "load";
+
+/// Starts it.
+pub(crate) async fn start_clients(namespace: &TestNamespace) -> Result<()> {
+    let clients = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": CLIENTS },
+        "spec": {
+            "terminationGracePeriodSeconds": 0,
+            "containers": [{ "name": "load", "image": LOAD, "command": ["sleep", "infinity"] }],
+        },
+    });
+    start(namespace, &clients).await.map(drop)
+}
+
+/// Whether a recording has seen every one of these calls.
+pub(crate) fn has_called(status: &RecordingStatus, calls: &[&str]) -> bool {
+    calls.iter().all(|call| status.call_names.iter().any(|name| name == call))
 }
 
 /// A pod's address.
