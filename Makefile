@@ -44,7 +44,8 @@ setup:
 cluster: setup
 	@$(CLUSTER) up
 
-image: cluster
+# On the local cluster, brought up; $KUBECONFIG's has it already, under the name $PORTCULLIS_IMAGE.
+image: setup
 	@$(CLUSTER) image load
 
 demo: setup

@@ -31,6 +31,8 @@ const KUBERNETES: [(&str, &str); 7] = [
     ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
     ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
 ];
+/// The last of them alone.
+const KUBECTL: [(&str, &str); 1] = [("k8s.io/kubernetes/cmd/kubectl", "kubectl")];
 const HELM: [(&str, &str); 1] = [("helm.sh/helm/v4/cmd/helm", "helm")];
 const ORAS: [(&str, &str); 1] = [("oras.land/oras/cmd/oras", "oras")];
 
@@ -72,6 +74,19 @@ impl Binaries {
         Module::helm().ensure(&paths, &binaries.helm)?;
         Ok(binaries)
     }
+
+    /// Builds `kubectl` and `helm` where they are not built yet: all that a cluster of the user's own needs.
+    ///
+    /// # Errors
+    /// Where Go is missing or a build fails.
+    pub fn ensure_clients(settings: &Settings) -> Result<Self> {
+        let paths = Paths::new(&settings.dir);
+        let binaries = Self::locate(settings)?;
+        let _lock = Lock::exclusive(&paths.lock(), "to build")?;
+        Module::kubectl(settings.version).ensure(&paths, &binaries.kubernetes)?;
+        Module::helm().ensure(&paths, &binaries.helm)?;
+        Ok(binaries)
+    }
 }
 
 /// The path of oras, a client of registries that is not ours, built where it is not built yet.
@@ -101,6 +116,12 @@ impl Module {
     fn kubernetes(version: KubernetesVersion) -> Self {
         let title = format!("Kubernetes {version} (some minutes the first time)");
         Self { name: "kubernetes", title, programs: &KUBERNETES, version: Some(version) }
+    }
+
+    /// With the key of [`Self::kubernetes`], which builds the others beside it when they are wanted.
+    fn kubectl(version: KubernetesVersion) -> Self {
+        let title = format!("kubectl {version}");
+        Self { name: "kubernetes", title, programs: &KUBECTL, version: Some(version) }
     }
 
     fn helm() -> Self {

@@ -13,6 +13,7 @@ use kube::Client;
 pub use faults::Component;
 
 use crate::{
+    clients::Clients,
     health,
     image::{Architecture, OperatorImage},
     local::LocalCluster,
@@ -27,6 +28,7 @@ use crate::{
 pub struct Cluster {
     client: Client,
     kubeconfig: PathBuf,
+    clients: Clients,
     /// None where the cluster is the user's own.
     local: Option<LocalCluster>,
 }
@@ -55,10 +57,11 @@ impl Cluster {
     /// A cluster of the user's own.
     ///
     /// # Errors
-    /// Where the kubeconfig can't be used.
+    /// Where the kubeconfig can't be used, or a client is neither in `PATH` nor can be built.
     pub async fn of_user(kubeconfig: &Path) -> Result<Self> {
         let client = health::client(kubeconfig).await?;
-        Ok(Self { client, kubeconfig: kubeconfig.to_path_buf(), local: None })
+        let clients = Clients::of_user(&Settings::from_env()?)?;
+        Ok(Self { client, kubeconfig: kubeconfig.to_path_buf(), clients, local: None })
     }
 
     /// The local cluster, brought up where it is not up yet.
@@ -68,7 +71,8 @@ impl Cluster {
     pub async fn local(local: LocalCluster) -> Result<Self> {
         local.up().await?;
         let client = local.client().await?;
-        Ok(Self { client, kubeconfig: local.paths().kubeconfig(), local: Some(local) })
+        let clients = Clients::of_local(local.binaries());
+        Ok(Self { client, kubeconfig: local.paths().kubeconfig(), clients, local: Some(local) })
     }
 
     /// A client with the rights of the kubeconfig's user: all of them on the local cluster.
@@ -86,20 +90,16 @@ impl Cluster {
     /// A `kubectl` for this cluster: the one built with it, or the user's own.
     #[must_use]
     pub fn kubectl(&self) -> Command {
-        self.tool("kubectl")
+        self.run(&self.clients.kubectl)
     }
 
     /// A `helm` for this cluster: the one built with it, or the user's own.
     #[must_use]
     pub fn helm(&self) -> Command {
-        self.tool("helm")
+        self.run(&self.clients.helm)
     }
 
-    fn tool(&self, name: &str) -> Command {
-        let program = match &self.local {
-            Some(local) => local.binaries().path(name).into_os_string(),
-            None => name.into(),
-        };
+    fn run(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         // Settings of the user's own Helm or kubectl must not reach a test.

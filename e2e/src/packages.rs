@@ -1,6 +1,6 @@
 //! The Debian packages that a node is made of, installed where they are missing.
 
-use std::path::Path;
+use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -8,6 +8,7 @@ use crate::{
     Lock, Paths,
     command::{command, output},
     progress,
+    settings::Settings,
 };
 
 /// A file that the harness needs and the Debian package that brings it.
@@ -34,6 +35,8 @@ const NEEDED: [(&str, &str); 18] = [
 
 /// What tests of registries need besides.
 const REGISTRY: [(&str, &str); 1] = [("/usr/bin/docker-registry", "docker-registry")];
+/// What tests of metrics and alerts need, on a cluster of the user's own too.
+const PROMETHEUS: [(&str, &str); 1] = [("/usr/bin/promtool", "prometheus")];
 
 /// The packages whose files are not there, each once.
 fn missing(needed: &[(&'static str, &'static str)], exists: impl Fn(&Path) -> bool) -> Vec<&'static str> {
@@ -64,11 +67,24 @@ pub(crate) fn ensure() -> Result<()> {
 /// # Errors
 /// Where apt is missing or fails.
 pub(crate) fn ensure_registry(paths: &Paths) -> Result<()> {
-    if missing(&REGISTRY, Path::exists).is_empty() {
+    ensure_alone(&REGISTRY, paths)
+}
+
+/// `promtool`, Prometheus's own check of metrics and rules, installed where it is missing.
+///
+/// # Errors
+/// Where it is missing and can't be installed.
+pub fn promtool() -> Result<Command> {
+    ensure_alone(&PROMETHEUS, &Paths::new(&Settings::from_env()?.dir))?;
+    Ok(Command::new("promtool"))
+}
+
+fn ensure_alone(needed: &[(&'static str, &'static str)], paths: &Paths) -> Result<()> {
+    if missing(needed, Path::exists).is_empty() {
         return Ok(());
     }
     let _lock = Lock::exclusive(&paths.lock(), "to install packages")?;
-    ensure_all(&REGISTRY)
+    ensure_all(needed)
 }
 
 fn ensure_all(needed: &[(&'static str, &'static str)]) -> Result<()> {

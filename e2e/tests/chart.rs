@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use portcullis_e2e::{Cluster, command::output, settings::workspace_root};
+use portcullis_e2e::{Cluster, command::output, promtool, settings::workspace_root};
 use serde_json::{Value, json};
 
 const CHART: &str = "charts/portcullis";
@@ -349,14 +349,8 @@ async fn deploy_is_a_kustomize_base() -> Result<()> {
 
 #[tokio::test]
 async fn alerts_fire_when_they_should() -> Result<()> {
-    // Installs promtool where it is missing.
-    Cluster::from_env().await?;
     let root = workspace_root();
-    output(Command::new("promtool").current_dir(root).args([
-        "test",
-        "rules",
-        "e2e/tests/chart/alerts_test.yaml",
-    ]))?;
+    output(promtool()?.current_dir(root).args(["test", "rules", "e2e/tests/chart/alerts_test.yaml"]))?;
     let text = fs::read_to_string(root.join(CHART).join("files/alerts.yaml"))?;
     let rules: Value = serde_saphyr::from_str(&text)?;
     let tests = fs::read_to_string(root.join("e2e/tests/chart/alerts_test.yaml"))?;

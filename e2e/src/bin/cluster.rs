@@ -3,9 +3,9 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_e2e::{
-    Cluster, LocalCluster, NodeOptions,
+    Binaries, Cluster, LocalCluster, NodeOptions,
     image::{Architecture, OperatorImage},
     progress,
     settings::Settings,
@@ -43,16 +43,22 @@ enum Action {
     Image(ImageAction),
     /// Print the path of the administrator's kubeconfig.
     Kubeconfig,
-    /// Print the path of a program built for the cluster: kubectl, helm, ...
+    /// Print the path of a client of the cluster, built where it is not built yet.
     Tool {
-        /// The program's name.
-        name: String,
+        /// The client.
+        name: Tool,
     },
     /// Print the log of a process, or the names of all.
     Logs {
         /// The process, such as kubelet-node1.
         name: Option<String>,
     },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Tool {
+    Kubectl,
+    Helm,
 }
 
 #[derive(Subcommand)]
@@ -117,14 +123,14 @@ async fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Node(NodeAction::Remove { name }) => local.remove_node(&name).await?,
         Action::Image(ImageAction::Load { archives }) if archives.is_empty() => {
-            print(Cluster::local(local).await?.operator_image()?)?;
+            print(Cluster::from_env().await?.operator_image()?)?;
         }
         Action::Image(ImageAction::Load { archives }) => {
             archives.iter().try_for_each(|archive| local.load_image(archive))?;
         }
         Action::Image(ImageAction::Build { arch, archive }) => build_image(arch, archive)?,
         Action::Kubeconfig => print(local.paths().kubeconfig().display())?,
-        Action::Tool { name } => print(local.binaries().path(&name).display())?,
+        Action::Tool { name } => print_tool(name)?,
         Action::Logs { name } => show_logs(&local, name.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -139,6 +145,15 @@ fn build_image(arch: Option<Architecture>, archive: Option<PathBuf>) -> Result<(
         image.image(&binary)?.write_archive(&archive)?;
     }
     print(binary.display())
+}
+
+fn print_tool(tool: Tool) -> Result<()> {
+    let binaries = Binaries::ensure_clients(&Settings::from_env()?)?;
+    let name = match tool {
+        Tool::Kubectl => "kubectl",
+        Tool::Helm => "helm",
+    };
+    print(binaries.path(name).display())
 }
 
 async fn show_status(local: &LocalCluster) -> Result<ExitCode> {

@@ -49,8 +49,14 @@ async fn demonstrate() -> Result<()> {
     refuse(&shell)?;
     explain_a_missing_profile(&shell).await?;
     say("")?;
-    say("The cluster is left up; `make clean-cluster` removes it. To look around:")?;
-    say(&format!("  export KUBECONFIG={}", cluster.kubeconfig().display()))
+    if cluster.is_local() {
+        say("The cluster is left up; `make clean-cluster` removes it. To look around:")?;
+        return say(&format!("  export KUBECONFIG={}", cluster.kubeconfig().display()));
+    }
+    say("All of it is left on your cluster. To take it away:")?;
+    say(&format!("  kubectl delete namespace {NAMESPACE}"))?;
+    say("  kubectl delete clusterseccompprofile runc-and-libc")?;
+    say(&format!("  helm uninstall portcullis --namespace {SYSTEM}"))
 }
 
 fn install(shell: &Shell<'_>, image: &str) -> Result<()> {

@@ -1,9 +1,6 @@
 //! Health, readiness and metrics of both roles.
 
-use std::{
-    io::Write as _,
-    process::{Command, Stdio},
-};
+use std::{io::Write as _, process::Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::core::v1::Pod;
@@ -12,7 +9,7 @@ use portcullis_api::SeccompProfile;
 use portcullis_e2e::{
     Operator,
     operator::{AGENTS, CONTROLLERS, SYSTEM_NAMESPACE},
-    progress,
+    promtool,
     testing::{
         Seen, eventually,
         profiles::{PATIENCE, await_ready, numbered, profile},
@@ -87,22 +84,15 @@ fn has_all(names: &[&str], text: &str) -> Result<()> {
     }
 }
 
-/// What Prometheus's own tool says of metrics, where it is installed.
+/// What Prometheus's own tool says of metrics.
 fn check_form(text: &str) -> Result<()> {
-    let tool = Command::new("promtool")
+    let mut tool = promtool()?
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .spawn();
-    let mut tool = match tool {
-        Ok(tool) => tool,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            progress::say("promtool is not installed, so the metrics' form is not checked");
-            return Ok(());
-        }
-        Err(error) => return Err(error).context("promtool can't be started"),
-    };
+        .spawn()
+        .context("promtool can't be started")?;
     tool.stdin.take().context("promtool's input is not connected")?.write_all(text.as_bytes())?;
     let output = tool.wait_with_output()?;
     let said = String::from_utf8_lossy(&output.stderr);
