@@ -18,7 +18,7 @@ use aya::{
     Btf, Ebpf,
     programs::{BtfTracePoint, ProgramError},
 };
-use machine::{Cgroup, DENIALS, FILTERED, Node, SUBJECT, Subject, until, waits_in_read};
+use machine::{Cgroup, DENIALS, FILTERED, Node, SUBJECT, Subject};
 use portcullis_probe::{EMPTY_PROGRAMS, Start, Target, Tracing, Watch};
 
 const ROUNDS: usize = 9;
@@ -33,22 +33,19 @@ fn one_call(cgroup: &Cgroup, before: &[&str], calls: u64) -> f64 {
     let mut steps = before.to_vec();
     steps.extend(["wait", &call, "wait"]);
     let mut subject = cgroup.start(&steps);
-    subject.go_on();
+    subject.go_on_to_next_wait();
     let start = processor_time(&subject);
-    subject.go_on();
+    subject.go_on_to_next_wait();
     let end = processor_time(&subject);
     subject.go_on();
     assert!(subject.end().success());
     per_call(end - start, calls)
 }
 
-/// Waits until the subject waits for input, and says how long it has been on a processor: the first number of
-/// `/proc/<pid>/schedstat`.
+/// How long the subject has been on a processor: the first number of `/proc/<pid>/schedstat`.
 fn processor_time(subject: &Subject) -> Duration {
-    let id = subject.id();
-    until("the subject waits", || waits_in_read(id));
-    let text =
-        fs::read_to_string(format!("/proc/{id}/schedstat")).expect("a kernel with scheduler statistics");
+    let text = fs::read_to_string(format!("/proc/{}/schedstat", subject.id()))
+        .expect("a kernel with scheduler statistics");
     let nanoseconds = text.split(' ').next().and_then(|first| first.parse().ok());
     Duration::from_nanos(nanoseconds.expect("a number of nanoseconds"))
 }

@@ -2,12 +2,12 @@
 
 #![cfg(target_arch = "x86_64")]
 
-#[expect(dead_code, reason = "only the generators are used here")]
+#[expect(dead_code, reason = "only the generators and the loader are used here")]
 mod oracle;
 
 use std::cell::Cell;
 
-use oracle::{NATIVE, generate};
+use oracle::{NATIVE, generate, program};
 use portcullis_profile::{
     Action, Arch, Arg, Operator, Profile, Rule,
     compare::{Difference, DisputeCause, Relation, compare, disputes, looser, reachable},
@@ -218,6 +218,56 @@ fn names_the_rules_that_are_at_odds() {
     );
     let all = disputes(&endless, Runtime::Runc, NATIVE).expect("runc takes it");
     assert_eq!((all.len(), &all[0].rules[..], &all[0].cause), (1, &[1, 2][..], &DisputeCause::Merge));
+}
+
+/// libseccomp merges the rules of a call up to the first unconditional one, which replaces them: it refuses what it can't merge until
+/// then, and no more.
+#[test]
+fn names_the_rules_that_keep_a_profile_from_being_loaded() {
+    use Action::{Allow, Errno, Log};
+    use Operator::{Equal, GreaterThan, LessThan, MaskedEq};
+    type Rules<'a> = &'a [Written<'a>];
+    let (four, too): (Written<'_>, Written<'_>) =
+        (("ioctl", Allow, &[(1, Equal, 4, 0)]), ("ioctl", Log, &[(1, Equal, 4, 0)]));
+    let always: Written<'_> = ("ioctl", Allow, &[]);
+    let two: (Written<'_>, Written<'_>) = (
+        ("ioctl", Allow, &[(1, Equal, 4, 0), (2, Equal, 5, 0)]),
+        ("ioctl", Log, &[(2, Equal, 5, 0), (1, Equal, 4, 0)]),
+    );
+    let refused: &[Rules<'_>] = &[
+        &[four, too, always],
+        &[two.0, two.1, always],
+        &[two.0, too, always],
+        &[
+            ("_llseek", Allow, &[(1, Equal, 4, 0)]),
+            ("_llseek", Log, &[(1, Equal, 4, 0)]),
+            ("read", Allow, &[]),
+        ],
+        // No argument is below 0.
+        &[("ioctl", Allow, &[(1, LessThan, 0, 0)]), ("ioctl", Log, &[(1, LessThan, 0, 0)])],
+    ];
+    for rules in refused {
+        let profile = profile(Errno, rules);
+        assert!(program(&profile, Runtime::Crun).is_err(), "libseccomp takes {rules:?}");
+        let all = disputes(&profile, Runtime::Crun, NATIVE).expect("crun takes it");
+        assert!(matches!(all[0].cause, DisputeCause::Overlap { .. }), "{all:?}");
+        assert_eq!((all.len(), &all[0].rules[..]), (1, &[0, 1][..]), "{rules:?}");
+    }
+    let loaded: &[Rules<'_>] = &[
+        &[four, always, too],
+        &[always, four, too],
+        &[four, ("ioctl", Log, &[(2, Equal, 5, 0)]), always],
+        &[four, ("ioctl", Log, &[(1, MaskedEq, 4, 4)]), always],
+        &[four, ("ioctl", Log, &[(1, LessThan, 5, 0)]), always],
+        &[("ioctl", Allow, &[(1, GreaterThan, 4, 0)]), ("ioctl", Log, &[(1, GreaterThan, 5, 0)]), always],
+        &[too, two.0, always],
+        &[four, four, always],
+    ];
+    for rules in loaded {
+        let profile = profile(Errno, rules);
+        assert!(program(&profile, Runtime::Crun).is_ok(), "libseccomp refuses {rules:?}");
+        assert_eq!(disputes(&profile, Runtime::Crun, NATIVE), Ok(Vec::new()), "{rules:?}");
+    }
 }
 
 /// The baseline of every decision is sure of itself, and not looser than itself.

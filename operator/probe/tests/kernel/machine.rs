@@ -248,6 +248,16 @@ impl Subject {
         self.input.write_all(b".").expect("the subject reads");
     }
 
+    /// Lets it go on from the `wait` that it is at, until it waits again. A process that was woken this moment still looks asleep, so
+    /// that it must have gone to sleep once more.
+    pub(crate) fn go_on_to_next_wait(&mut self) {
+        let id = self.id();
+        until("the subject waits", || waits_in_read(id));
+        let before = sleeps(id);
+        self.go_on();
+        until("the subject waits again", || waits_in_read(id) && sleeps(id) > before);
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -264,6 +274,13 @@ impl Subject {
 /// Whether a process sleeps in read(2), whose number is 0. `/proc/<pid>/syscall` says `running` of one that does not sleep.
 pub(crate) fn waits_in_read(id: u32) -> bool {
     fs::read_to_string(format!("/proc/{id}/syscall")).is_ok_and(|text| text.starts_with("0 "))
+}
+
+/// How often a process has gone to sleep.
+fn sleeps(id: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{id}/status")).expect("the subject lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("a number of switches")
 }
 
 /// The subject's program.

@@ -30,9 +30,8 @@ fn a_restart_loses_nothing() {
     subject.go_on();
     until("the first calls are counted", || counted(&node, id).get("read") == Some(&1));
     node.close();
-    subject.go_on();
     // The second read is entered when the calls before it were made, with no process of ours alive.
-    until("the subject waits again", || waits_in_read(subject.id()));
+    subject.go_on_to_next_wait();
     node.reopen();
     assert_eq!(node.attachment(), Attachment::Typed);
     subject.go_on();

@@ -11,7 +11,7 @@ use std::{cell::RefCell, collections::HashSet};
 
 use crate::{
     Arch, Profile, Rule,
-    compare::{self, Answer, Budget, Side, call_name, meet},
+    compare::{self, Answer, Budget, Side, call_name, dispute, disputes_in, meet},
     evaluate::{ARGUMENTS, Outcome, Row, Runtime, Table, Width, alternatives, tables},
     syscalls,
 };
@@ -127,11 +127,8 @@ impl Combination<'_> {
     fn disputed(&self, profile: &Profile, arches: &[Arch]) -> Option<(String, Arch)> {
         let tables = tables(profile, Runtime::Crun, arches);
         tables.iter().find_map(|(arch, table)| {
-            let mut budget = self.budget.borrow_mut();
-            let number = table
-                .numbers()
-                .find(|&number| Side::of(table, number).dispute(*arch, &mut budget).is_some())?;
-            Some((call_name(*arch, number), *arch))
+            let disputes = disputes_in(table, *arch, &mut self.budget.borrow_mut());
+            disputes.into_iter().next().map(|dispute| (dispute.call, *arch))
         })
     }
 
@@ -204,7 +201,7 @@ impl Combination<'_> {
                 .map(|table| table.as_ref().map_or(Side::UNLISTED, |table| Side::of(table, number)))
                 .collect();
             let inputs: Vec<Vec<compare::Case<'_>>> = sides.iter().map(Side::cases).collect();
-            side.dispute(arch, &mut self.budget.borrow_mut()).is_some()
+            dispute(&result, number, arch, &mut self.budget.borrow_mut()).is_some()
                 || !side.cases().iter().all(|case| self.agrees(&inputs, &mut vec![case], arch, tolerant))
         })
     }

@@ -1,9 +1,9 @@
 //! Calls of which it is unsure what a filter does with them.
 
-use super::{Answer, Budget, Side, meet};
+use super::{Answer, Budget, TOO_HARD, find};
 use crate::{
     Arch, Profile,
-    evaluate::{Evaluator, Refusal, Runtime, X32_BIT},
+    evaluate::{Entry, Evaluator, Group, Refusal, Row, Runtime, Table, X32_BIT, width},
     syscalls,
 };
 
@@ -46,40 +46,68 @@ pub fn disputes(profile: &Profile, runtime: Runtime, native: Arch) -> Result<Vec
     let mut budget = Budget::profiles();
     let mut all = Vec::new();
     for arch in evaluator.architectures() {
-        let Some(table) = evaluator.table(arch) else { continue };
-        for number in table.numbers() {
-            if let Some((rules, cause)) = Side::of(table, number).dispute(arch, &mut budget) {
-                all.push(Dispute { arch, call: call_name(arch, number), rules, cause });
-            }
+        if let Some(table) = evaluator.table(arch) {
+            all.extend(disputes_in(table, arch, &mut budget));
         }
     }
     Ok(all)
 }
 
-impl Side<'_> {
-    /// The first reason for doubt, and the rules.
-    pub(crate) fn dispute(&self, arch: Arch, budget: &mut Budget) -> Option<(Vec<usize>, DisputeCause)> {
-        let Side::Depends(group) = self else { return None };
-        if !group.exact {
-            let mut rules: Vec<usize> = group.rows.iter().map(|row| row.rule).collect();
-            rules.dedup();
-            return Some((rules, DisputeCause::Merge));
-        }
-        let cases = self.cases();
-        let rows = &cases[..group.rows.len()];
-        for (at, one) in rows.iter().enumerate() {
-            for other in rows[..at].iter().filter(|other| other.outcome != one.outcome) {
-                let condition = match meet(&[one, other], arch, budget) {
-                    Answer::Nothing => continue,
-                    Answer::Found(region) => region.to_string(),
-                    Answer::TooHard => "arguments that are too hard to find".to_owned(),
-                };
-                let rules = [other.rule, one.rule].into_iter().flatten().collect();
-                return Some((rules, DisputeCause::Overlap { condition }));
-            }
-        }
-        None
+/// Those of one architecture.
+pub(crate) fn disputes_in(table: &Table, arch: Arch, budget: &mut Budget) -> Vec<Dispute> {
+    let mut all = Vec::new();
+    let mut add = |call, found: Option<_>| {
+        all.extend(found.map(|(rules, cause)| Dispute { arch, call, rules, cause }));
+    };
+    for number in table.numbers() {
+        add(call_name(arch, number), dispute(table, number, arch, budget));
     }
+    for (name, group) in table.absent() {
+        add(name.to_owned(), find_dispute(group, Row::is_beginning_of, arch, budget));
+    }
+    all
+}
+
+/// The first reason for doubt about a call, and the rules. `number` is without x32's bit.
+pub(crate) fn dispute(
+    table: &Table,
+    number: u32,
+    arch: Arch,
+    budget: &mut Budget,
+) -> Option<(Vec<usize>, DisputeCause)> {
+    match table.rules(number)? {
+        Entry::Depends(group) => find_dispute(group, |_, _| true, arch, budget),
+        // What the rules before an unconditional one say is of no account; whether libseccomp takes them is.
+        Entry::Always(_) => find_dispute(table.replaced(number)?, Row::is_beginning_of, arch, budget),
+    }
+}
+
+/// `clash`: whether a row is in the way of an earlier one with another outcome, which may match the same arguments.
+fn find_dispute(
+    group: &Group,
+    clash: fn(&Row, &Row) -> bool,
+    arch: Arch,
+    budget: &mut Budget,
+) -> Option<(Vec<usize>, DisputeCause)> {
+    if !group.exact {
+        let mut rules: Vec<usize> = group.rows.iter().map(|row| row.rule).collect();
+        rules.dedup();
+        return Some((rules, DisputeCause::Merge));
+    }
+    for (at, one) in group.rows.iter().enumerate() {
+        for other in group.rows[..at].iter().filter(|other| other.outcome != one.outcome && clash(one, other))
+        {
+            let condition = match find(&[&one.conditions, &other.conditions], &[], width(arch), budget) {
+                // These are refused though no arguments meet them.
+                Answer::Nothing if one.is_beginning_of(other) => "arguments that there are not".to_owned(),
+                Answer::Nothing => continue,
+                Answer::Found(region) => region.to_string(),
+                Answer::TooHard => TOO_HARD.to_owned(),
+            };
+            return Some((vec![other.rule, one.rule], DisputeCause::Overlap { condition }));
+        }
+    }
+    None
 }
 
 /// `number` is without x32's bit.

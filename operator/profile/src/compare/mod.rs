@@ -12,7 +12,7 @@ mod solve;
 pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes};
 pub use dispute::{Dispute, DisputeCause, disputes};
 
-pub(crate) use dispute::call_name;
+pub(crate) use dispute::{call_name, dispute, disputes_in};
 
 pub(crate) use solve::{Answer, Budget};
 

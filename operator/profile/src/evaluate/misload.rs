@@ -1,10 +1,7 @@
 //! Filters that never look at the number of a call.
 
-use super::{Outcome, Table};
-use crate::{
-    Arch, Profile,
-    syscalls::{self, Lookup},
-};
+use super::{Outcome, Table, table::is_merged_without_number};
+use crate::{Arch, Profile};
 
 /// Marks the tables of architectures where libseccomp forgets to load the number of the call, so that no rule ever
 /// matches.
@@ -41,11 +38,6 @@ pub(super) fn distrust(tables: &mut [(Arch, Table)], profile: &Profile) {
 /// Whether a rule that isn't dropped names a call that has a place in the order and no number.
 fn names_call_without_number(profile: &Profile, arch: Arch) -> bool {
     let default = Outcome::of_default(profile);
-    profile.syscalls.iter().filter(|rule| Outcome::of_rule(rule) != default).flat_map(|rule| &rule.names).any(
-        |name| match syscalls::lookup(arch, name) {
-            Lookup::Known { number, .. } => number.is_none(),
-            Lookup::Elsewhere => syscalls::multiplexed(arch, "socket").is_none(),
-            Lookup::Unknown | Lookup::NoTable => false,
-        },
-    )
+    let counting = profile.syscalls.iter().filter(|rule| Outcome::of_rule(rule) != default);
+    counting.flat_map(|rule| &rule.names).any(|name| is_merged_without_number(arch, name))
 }

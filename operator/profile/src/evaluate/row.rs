@@ -46,6 +46,18 @@ impl Row {
     pub(crate) fn matches(&self, arguments: &[u64; ARGUMENTS]) -> bool {
         self.conditions.iter().all(|condition| condition.holds(arguments))
     }
+
+    /// Whether the row's conditions, in the order of the arguments, are the first of another's, or all of them: its way through
+    /// libseccomp's tree ends on the other's. An index is in a row's conditions once at most.
+    pub(crate) fn is_beginning_of(&self, other: &Self) -> bool {
+        let sorted = |row: &Self| {
+            let mut conditions = row.conditions.clone();
+            conditions.sort_unstable_by_key(|condition| condition.index);
+            conditions
+        };
+        let (one, other) = (sorted(self), sorted(other));
+        other.starts_with(&one)
+    }
 }
 
 /// The condition lists that a runtime makes of one rule's `args`: one, or, where an index repeats, one for each
@@ -88,15 +100,18 @@ pub(crate) struct Group {
 }
 
 impl Entry {
-    /// Per call the first unconditional rule wins, before or after conditional ones.
+    /// Per call the first unconditional rule wins, before or after conditional ones. Those before it are given too: libseccomp has
+    /// merged them by then, and may have refused to.
     ///
     /// Source: `db_rule_add` in libseccomp's `src/db.c`.
-    pub(crate) fn new(rows: Vec<Row>, default: Outcome) -> Self {
-        if let Some(row) = rows.iter().find(|row| row.conditions.is_empty()) {
-            return Self::Always(Decision { outcome: row.outcome, reason: Reason::Rule(row.rule) });
-        }
-        let exact = merges_exactly(&rows);
-        Self::Depends(Group { rows, default, exact })
+    pub(crate) fn new(mut rows: Vec<Row>, default: Outcome) -> (Self, Option<Group>) {
+        let Some(at) = rows.iter().position(|row| row.conditions.is_empty()) else {
+            return (Self::Depends(Group::new(rows, default)), None);
+        };
+        let first = &rows[at];
+        let decision = Decision { outcome: first.outcome, reason: Reason::Rule(first.rule) };
+        rows.truncate(at);
+        (Self::Always(decision), (at > 1).then(|| Group::new(rows, default)))
     }
 
     pub(crate) fn decide(&self, arguments: &[u64; ARGUMENTS]) -> Decision {
@@ -116,6 +131,11 @@ impl Entry {
 }
 
 impl Group {
+    fn new(rows: Vec<Row>, default: Outcome) -> Self {
+        let exact = merges_exactly(&rows);
+        Self { rows, default, exact }
+    }
+
     pub(crate) fn decide(&self, arguments: &[u64; ARGUMENTS]) -> Decision {
         if !self.exact {
             return self.anything();

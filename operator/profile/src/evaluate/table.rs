@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     Decision, Outcome, Reason, Runtime, arch,
     condition::Test,
-    row::{ARGUMENTS, Condition, Entry, Row, alternatives},
+    row::{ARGUMENTS, Condition, Entry, Group, Row, alternatives},
 };
 use crate::{
     Action, Arch, Profile,
@@ -25,6 +25,10 @@ const NONE: u16 = u16::MAX;
 pub(crate) struct Table {
     /// By number, without x32's bit.
     entries: Vec<(u32, Entry)>,
+    /// The conditional rules before the unconditional one of a number.
+    replaced: BTreeMap<u32, Group>,
+    /// The conditional rules of calls that have no number here; libseccomp merges them all the same.
+    absent: BTreeMap<String, Group>,
     /// Indexes into `entries`, by number.
     dense: Vec<u16>,
     default: Decision,
@@ -43,9 +47,21 @@ struct Stub {
 impl Table {
     pub(crate) fn new(profile: &Profile, runtime: Runtime, arch: Arch) -> Self {
         let default = Outcome::of_default(profile);
-        let entries: Vec<_> = rows(profile, runtime, arch)
+        let mut replaced = BTreeMap::new();
+        let rows = rows(profile, runtime, arch);
+        let absent = rows.absent.into_iter().filter_map(|(name, rows)| match Entry::new(rows, default) {
+            (Entry::Depends(group), _) | (_, Some(group)) => Some((name.to_owned(), group)),
+            (Entry::Always(_), None) => None,
+        });
+        let absent = absent.collect();
+        let entries: Vec<_> = rows
+            .numbered
             .into_iter()
-            .map(|(number, rows)| (number, Entry::new(rows, default)))
+            .map(|(number, rows)| {
+                let (entry, before) = Entry::new(rows, default);
+                replaced.extend(before.map(|group| (number, group)));
+                (number, entry)
+            })
             .collect();
         let size =
             entries.iter().map(|(number, _)| number + 1).filter(|&size| size <= DENSE).max().unwrap_or(0);
@@ -60,7 +76,14 @@ impl Table {
             Runtime::Runc => Stub::of(profile, arch),
             Runtime::Crun => None,
         };
-        Self { entries, dense, default: Decision { outcome: default, reason: Reason::Default }, stub }
+        Self {
+            entries,
+            replaced,
+            absent,
+            dense,
+            default: Decision { outcome: default, reason: Reason::Default },
+            stub,
+        }
     }
 
     /// `number` is without x32's bit.
@@ -81,13 +104,29 @@ impl Table {
                 reason: Reason::EnosysStub,
             });
         }
+        self.rules(number).ok_or(self.default)
+    }
+
+    /// What libseccomp makes of a number's rules, whether runc's stub lets calls of it come that far or not.
+    #[inline]
+    pub(crate) fn rules(&self, number: u32) -> Option<&Entry> {
         let at = match self.dense.get(number as usize) {
             Some(&NONE) => None,
             Some(&at) => Some(usize::from(at)),
             None if number < DENSE => None,
             None => self.entries.binary_search_by_key(&number, |(number, _)| *number).ok(),
         };
-        at.map_or(Err(self.default), |at| Ok(&self.entries[at].1))
+        at.map(|at| &self.entries[at].1)
+    }
+
+    /// The conditional rules of a number that libseccomp merges before an unconditional one replaces them.
+    pub(crate) fn replaced(&self, number: u32) -> Option<&Group> {
+        self.replaced.get(&number)
+    }
+
+    /// The conditional rules of each call that has no number on this architecture and none of another through which it is made.
+    pub(crate) fn absent(&self) -> impl Iterator<Item = (&str, &Group)> {
+        self.absent.iter().map(|(name, group)| (name.as_str(), group))
     }
 
     /// Whether a rule decides some call whatever its arguments.
@@ -156,23 +195,34 @@ pub(super) const fn bit(arch: Arch) -> u32 {
     }
 }
 
-/// The rules for each number. A call that the architecture makes through `socketcall` or `ipc` has its rule there
-/// too, with the first argument replaced by the number of the call.
+/// The rules of a profile for one architecture.
+#[derive(Default)]
+struct Rows<'a> {
+    numbered: BTreeMap<u32, Vec<Row>>,
+    /// Those of calls that have no number, by name.
+    absent: BTreeMap<&'a str, Vec<Row>>,
+}
+
+/// A call that the architecture makes through `socketcall` or `ipc` has its rule there too, with the first argument replaced by the
+/// number of the call.
 ///
 /// Source: `abi_rule_add` in libseccomp's `src/syscalls.c`, v2.5.4.
-fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> BTreeMap<u32, Vec<Row>> {
+fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
     let default = Outcome::of_default(profile);
-    let mut rows: BTreeMap<u32, Vec<Row>> = BTreeMap::new();
+    let mut rows = Rows::default();
     for (at, rule) in profile.syscalls.iter().enumerate() {
         let outcome = Outcome::of_rule(rule);
         if outcome == default {
             continue;
         }
         let lists = alternatives(&rule.args, runtime, arch::width(arch));
+        let row = |conditions| Row { conditions, outcome, rule: at };
         for name in &rule.names {
+            if is_merged_without_number(arch, name) {
+                rows.absent.entry(name).or_default().extend(lists.iter().cloned().map(row));
+            }
             let Lookup::Known { number, multiplexed } = syscalls::lookup(arch, name) else { continue };
             for list in &lists {
-                let row = |conditions| Row { conditions, outcome, rule: at };
                 if let Some(way) = multiplexed
                     && let Some(through) = syscalls::number(arch, way.through)
                 {
@@ -182,13 +232,24 @@ fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> BTreeMap<u32, Vec<Ro
                         0,
                         Condition { index: 0, test: Test::equal(u64::from(way.argument)), high: 0 },
                     );
-                    rows.entry(through).or_default().push(row(conditions));
+                    rows.numbered.entry(through).or_default().push(row(conditions));
                 }
                 if let Some(number) = number {
-                    rows.entry(number & !bit(arch)).or_default().push(row(list.clone()));
+                    rows.numbered.entry(number & !bit(arch)).or_default().push(row(list.clone()));
                 }
             }
         }
     }
     rows
+}
+
+/// Whether libseccomp has a place among an architecture's calls for one that has no number there.
+///
+/// Source: `abi_rule_add` in libseccomp's `src/syscalls.c`, v2.5.4.
+pub(super) fn is_merged_without_number(arch: Arch, name: &str) -> bool {
+    match syscalls::lookup(arch, name) {
+        Lookup::Known { number, .. } => number.is_none(),
+        Lookup::Elsewhere => syscalls::multiplexed(arch, "socket").is_none(),
+        Lookup::Unknown | Lookup::NoTable => false,
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Code, Findings, shortened, subject::Subject};
 use crate::{
     Arch,
-    compare::{Budget, DisputeCause, Side, call_name},
+    compare::{Budget, Dispute, DisputeCause, disputes_in},
     evaluate::{Runtime, check_everywhere, tables},
     syscalls,
 };
@@ -18,9 +18,7 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let mut budget = Budget::profiles();
     let mut said = BTreeSet::new();
     for (arch, table) in tables(subject.profile, Runtime::Crun, &filtered(subject)) {
-        for number in table.numbers() {
-            let Some((rules, cause)) = Side::of(&table, number).dispute(arch, &mut budget) else { continue };
-            let call = call_name(arch, number);
+        for Dispute { call, rules, cause, .. } in disputes_in(&table, arch, &mut budget) {
             // Most often the same on every architecture: once is enough.
             if !said.insert(call.clone()) {
                 continue;

@@ -3,7 +3,7 @@
 use super::{Wanted, calls::passes};
 use crate::{
     Arch, Profile,
-    compare::{Answer, Budget, Case, Side, call_name, meet},
+    compare::{Answer, Budget, Case, Side, call_name, disputes_in, meet},
     evaluate::{Condition, Outcome, Runtime, Table, tables},
 };
 
@@ -22,6 +22,9 @@ pub(super) fn failure(
             let parts: Vec<Table> =
                 profiles.iter().map(|profile| Table::new(profile, Runtime::Crun, *arch)).collect();
             let mut proof = Proof { arch: *arch, wanted, budget: Budget::profiles() };
+            if let Some(dispute) = disputes_in(result_table, *arch, &mut proof.budget).into_iter().next() {
+                return Some((dispute.call, *arch));
+            }
             let number = numbers(&parts, result_table)
                 .into_iter()
                 .find(|&number| !proof.holds(number, &parts, &Side::of(result_table, number)))?;
@@ -73,9 +76,6 @@ struct Proof {
 impl Proof {
     /// Whether the result gives every argument vector the wanted one of the parts' outcomes.
     fn holds(&mut self, number: u32, parts: &[Table], result: &Side<'_>) -> bool {
-        if result.dispute(self.arch, &mut self.budget).is_some() {
-            return false;
-        }
         let parts = sides(parts, number, self.wanted);
         let parts: Vec<Vec<Case<'_>>> = parts.iter().map(Side::cases).collect();
         result
