@@ -85,6 +85,8 @@ enum ImageAction {
         /// The archives.
         archives: Vec<PathBuf>,
     },
+    /// Build the images that tests run and print their OCI archives: what a cluster of yours needs on its nodes.
+    Base,
     /// Build the operator's static binary, for the Containerfile or for an archive.
     Build {
         /// The processor it is for; this machine's unless given.
@@ -127,6 +129,9 @@ async fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Image(ImageAction::Load { archives }) => {
             archives.iter().try_for_each(|archive| local.load_image(archive))?;
+        }
+        Action::Image(ImageAction::Base) => {
+            local.base_images()?.iter().try_for_each(|archive| print(archive.display()))?;
         }
         Action::Image(ImageAction::Build { arch, archive }) => build_image(arch, archive)?,
         Action::Kubeconfig => print(local.paths().kubeconfig().display())?,

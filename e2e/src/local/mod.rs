@@ -113,6 +113,16 @@ impl LocalCluster {
         started
     }
 
+    /// Builds the images that tests run, of this machine's Debian packages, and gives their OCI archives. No cluster is started.
+    ///
+    /// # Errors
+    /// Where a package can't be installed or an archive not be written.
+    pub fn base_images(&self) -> Result<Vec<PathBuf>> {
+        let _lock = self.lock()?;
+        packages::ensure()?;
+        image::ensure_base_images(&self.paths)
+    }
+
     /// Stops everything and leaves no traces. Logs, images and built programs stay for the next start.
     ///
     /// # Errors

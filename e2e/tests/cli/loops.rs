@@ -1,13 +1,5 @@
 //! From a file to a confined workload, on to a new revision, and back.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    process::Stdio,
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
-
 use anyhow::{Context as _, Result, ensure};
 use portcullis_api::{Owner, SeccompProfile};
 use portcullis_e2e::testing::{
@@ -19,7 +11,7 @@ use portcullis_e2e::testing::{
 };
 use serde_json::{Value, json};
 
-use crate::tool::{command, deployment, fixture, rolled_out, run};
+use crate::tool::{deployment, fixture, rolled_out, run};
 
 #[tokio::test]
 async fn a_file_becomes_a_profile_that_a_workload_uses_and_its_changes_are_told() -> Result<()> {
@@ -135,43 +127,4 @@ async fn what_stalls_is_an_answer_with_its_reason() -> Result<()> {
         Ok(())
     })
     .await
-}
-
-#[tokio::test]
-async fn a_watch_shows_each_change() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace(operator.cluster(), "cli-watch", async |namespace| {
-        namespace.apply(&profile("first", &json!({ "profile": numbered(1) })))?;
-        await_ready::<SeccompProfile>(&namespace.api(), "first").await?;
-        let mut watch = command(&namespace, &["status", "--watch", "--namespace", namespace.name()])?
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = watch.stdout.take().context("the output is not connected")?;
-        let (sender, lines) = mpsc::channel();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // The test may have seen enough.
-                let _ = sender.send(line);
-            }
-        });
-        let seen = await_line(&lines, "sp/first").and_then(|()| {
-            namespace.apply(&profile("second", &json!({ "profile": numbered(2) })))?;
-            await_line(&lines, "sp/second")
-        });
-        watch.kill()?;
-        watch.wait()?;
-        seen
-    })
-    .await
-}
-
-/// Waits until a line begins with a word and says that it is on every node.
-fn await_line(lines: &mpsc::Receiver<String>, word: &str) -> Result<()> {
-    let patience: Duration = PATIENCE;
-    loop {
-        let line = lines.recv_timeout(patience).with_context(|| format!("no line of {word} came"))?;
-        if line.starts_with(word) && line.contains("True") && line.contains("2/2") {
-            return Ok(());
-        }
-    }
 }

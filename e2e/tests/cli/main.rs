@@ -5,3 +5,4 @@ mod examples;
 mod loops;
 mod rights;
 mod tool;
+mod watches;

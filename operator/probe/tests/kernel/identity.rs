@@ -2,11 +2,14 @@
 
 use portcullis_probe::{Hierarchy, Target, Watch};
 
-use crate::machine::{FILTERED, Node, container_id, counts, expect, hierarchies, of, uid};
+use crate::machine::{FILTERED, Node, Unified, container_id, counts, expect, hierarchies, of, uid};
 
 #[test]
 fn containers_are_known_in_every_hierarchy_by_the_names_of_every_driver() {
-    for (hierarchy, mount) in hierarchies() {
+    // Most machines have one version mounted. The node goes first, with its cgroups.
+    let unified = Unified::mount();
+    let v1 = hierarchies().into_iter().filter(|(hierarchy, _)| *hierarchy == Hierarchy::Pids);
+    for (hierarchy, mount) in v1.chain([(Hierarchy::Unified, unified.path().to_path_buf())]) {
         let mut node = Node::configured(hierarchy, &mount, |_| ());
         let (uid, id) = (uid(), container_id());
         let underscored = uid.to_string().replace('-', "_");

@@ -44,7 +44,22 @@ pub(crate) fn bpffs() -> PathBuf {
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("bpf", &path, "bpf", flags, None).expect("the BPF file system can be mounted");
     }
+    sweep(&path);
     path
+}
+
+/// What the name of a test's node begins with in its pins' directory.
+const PINS: &str = "portcullis_test-";
+
+/// Takes away what tests left that were killed: attached programs, which every process of the machine would pay for.
+fn sweep(bpffs: &Path) {
+    let left = fs::read_dir(bpffs.join("portcullis")).into_iter().flatten().filter_map(Result::ok);
+    for node in left.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let number = node.strip_prefix(PINS).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        if number.is_some_and(|number| !Path::new(&format!("/proc/{}", number >> 32)).exists()) {
+            uninstall(bpffs, &node.replace('_', ".")).expect("a killed test's pins can be removed");
+        }
+    }
 }
 
 /// The hierarchies that the machine has, with where they are mounted.
@@ -69,6 +84,30 @@ pub(crate) fn hierarchies() -> Vec<(Hierarchy, PathBuf)> {
         "no hierarchy with the pids controller is mounted: the tests need cgroup v1's or v2"
     );
     found
+}
+
+/// cgroup v2, mounted until this is dropped: a hierarchy that every kernel has, with or without controllers in it.
+pub(crate) struct Unified(tempfile::TempDir);
+
+impl Unified {
+    pub(crate) fn mount() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("cgroup2", directory.path(), "cgroup2", flags, None)
+            .expect("cgroup v2 can be mounted");
+        Self(directory)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Unified {
+    fn drop(&mut self) {
+        let unmounted = rustix::mount::unmount(self.path(), rustix::mount::UnmountFlags::DETACH);
+        assert!(unmounted.is_ok() || std::thread::panicking(), "{unmounted:?}");
+    }
 }
 
 /// A node: a probe, and the cgroup below which its pods are.

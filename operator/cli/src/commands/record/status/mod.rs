@@ -1,6 +1,7 @@
 //! `record status`: recordings, how far they are, and what they have not seen.
 
 mod detail;
+mod follow;
 mod overview;
 
 use anyhow::Result;
@@ -36,6 +37,7 @@ const EXAMPLES: &[Example] = &[
         about: "One by run and container: which calls one test suite alone needed, which phases nobody saw",
         command: "kubectl seccomp record status web",
     },
+    Example { about: "As calls and phases come in", command: "kubectl seccomp record status -w" },
     Example {
         about: "Those of every namespace, for a program",
         command: "kubectl seccomp record status -A -o json",
@@ -49,6 +51,9 @@ pub(super) struct Arguments {
     /// One SeccompRecording, in detail.
     #[arg(value_name = "NAME", conflicts_with = "all_namespaces", add = ArgValueCandidates::new(complete::recordings))]
     name: Option<String>,
+    /// Show changes as they come, until interrupted.
+    #[arg(short, long)]
+    watch: bool,
     /// How to show it.
     #[arg(short, long, value_name = "FORMAT")]
     output: Option<Output>,
@@ -65,7 +70,7 @@ struct Report {
 }
 
 /// A recording.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Line {
     namespace: String,
@@ -80,13 +85,22 @@ struct Line {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    anyhow::ensure!(
+        !arguments.watch || !matches!(arguments.output, Some(Output::Json | Output::Yaml)),
+        "--watch shows a table: leave out -o json and -o yaml, or watch with `kubectl get seccomprecordings -w -o json`"
+    );
     cluster::with(&arguments.connection, async |cluster| {
-        let scope = cluster.scope(arguments.everywhere);
-        let report = ask(&cluster, &scope, arguments.name.as_deref()).await?;
+        let (scope, name) = (cluster.scope(arguments.everywhere), arguments.name.as_deref());
+        let report = ask(&cluster, &scope, name).await?;
         match arguments.output {
             Some(Output::Json) => output::json(&report, console.out())?,
             Some(Output::Yaml) => output::yaml(&report, console.out())?,
-            None if arguments.name.is_some() => {
+            wide if arguments.watch => {
+                let wide = wide.is_some();
+                let recordings = follow::Recordings { cluster: &cluster, scope: &scope, name, wide };
+                return follow::follow(&recordings, report, console).await;
+            }
+            None if name.is_some() => {
                 report.recordings.iter().try_for_each(|line| detail::write(line, console.out()))?;
             }
             wide => overview::write(&report, &scope, wide.is_some(), console.out())?,

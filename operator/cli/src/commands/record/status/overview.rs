@@ -13,9 +13,11 @@ use crate::{
 
 /// Writes the table; nothing where there are no recordings.
 pub(super) fn write(report: &Report, scope: &Scope, wide: bool, out: &mut dyn Write) -> io::Result<()> {
-    if report.recordings.is_empty() {
-        return Ok(());
-    }
+    if report.recordings.is_empty() { Ok(()) } else { table(report, scope, wide).write(out) }
+}
+
+/// The table.
+pub(super) fn table(report: &Report, scope: &Scope, wide: bool) -> Table {
     let mut header = if *scope == Scope::All { vec!["NAMESPACE"] } else { Vec::new() };
     header.extend(["NAME", "RECORDING", "COMPLETE", "CALLS", "RUNS", "CONTAINERS", "LAST NEW CALL", "AGE"]);
     if wide {
@@ -25,10 +27,11 @@ pub(super) fn write(report: &Report, scope: &Scope, wide: bool, out: &mut dyn Wr
     for line in &report.recordings {
         table.push(row(line, scope, wide));
     }
-    table.write(out)
+    table
 }
 
-fn row(line: &Line, scope: &Scope, wide: bool) -> Vec<String> {
+/// A recording's row.
+pub(super) fn row(line: &Line, scope: &Scope, wide: bool) -> Vec<String> {
     let now = Timestamp::now();
     let status = line.status.clone().unwrap_or_default();
     let mut row = if *scope == Scope::All { vec![line.namespace.clone()] } else { Vec::new() };
