@@ -82,9 +82,10 @@ impl Watch {
     fn await_line(&self, words: &[&str]) -> Result<()> {
         let mut seen = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).with_context(|| {
-                format!("no line with {words:?} came, but:\n{}", seen.join("\n"))
-            })?;
+            let line = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .with_context(|| format!("no line with {words:?} came, but:\n{}", seen.join("\n")))?;
             if line.starts_with(words[0]) && words.iter().all(|word| line.contains(word)) {
                 return Ok(());
             }

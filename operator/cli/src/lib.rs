@@ -14,6 +14,7 @@ mod layout;
 mod manifest;
 mod platform;
 mod registry;
+mod replace;
 mod shared;
 #[doc(hidden)]
 pub mod strangers;

@@ -5,7 +5,6 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -14,6 +13,8 @@ use anyhow::{Context as _, Result, bail};
 use etcetera::BaseStrategy as _;
 use portcullis_artifact::{Entry, Index, MAX_INDEX_BYTES};
 use serde::{Deserialize, Serialize};
+
+use crate::replace::replace;
 
 /// The folder in the user's own for configuration, and in that for caches.
 const FOLDER: &str = "portcullis";
@@ -186,17 +187,10 @@ fn read(file: &Path, limit: u64) -> Result<Option<Vec<u8>>> {
     Ok(Some(text))
 }
 
-/// Makes bytes a file's whole content at once.
+/// Makes bytes a file's whole content at once, in a folder that is made where it is missing.
 fn write(file: &Path, bytes: &[u8]) -> Result<()> {
     let folder = file.parent().context("a file has a folder")?;
-    let write = || -> std::io::Result<()> {
-        fs::create_dir_all(folder)?;
-        let mut new = tempfile::NamedTempFile::new_in(folder)?;
-        new.write_all(bytes)?;
-        new.as_file().sync_all()?;
-        new.persist(file)?;
-        Ok(())
-    };
+    let write = || fs::create_dir_all(folder).and_then(|()| replace(file, bytes));
     write().with_context(|| format!("can't write {}", file.display()))
 }
 

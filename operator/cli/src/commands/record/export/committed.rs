@@ -1,6 +1,6 @@
 //! A committed profile in its file, of which only some fields are replaced.
 
-use std::{fs, io::Write as _, ops::Range, path::Path};
+use std::{fs, ops::Range, path::Path};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_api::{GROUP, RecordedFrom, SeccompDocument, SeccompProfile, VERSION};
@@ -39,23 +39,6 @@ impl Committed {
         ensure!(length <= MAX_BYTES, "{shown} has more than 4 MiB: no file of profiles has");
         let text = fs::read_to_string(path).with_context(|| format!("can't read {shown}"))?;
         Self::find(text, name).with_context(|| shown.to_string())
-    }
-
-    /// Makes a text the whole content of the file at once: whoever reads it meanwhile finds the old one or the new one.
-    pub(super) fn replace(path: &Path, text: &str) -> Result<()> {
-        let replace = || -> std::io::Result<()> {
-            // The file itself rather than a link to it.
-            let file = path.canonicalize()?;
-            let permissions = fs::metadata(&file)?.permissions();
-            let folder = file.parent().unwrap_or_else(|| Path::new("/"));
-            let mut new = tempfile::NamedTempFile::new_in(folder)?;
-            new.write_all(text.as_bytes())?;
-            new.as_file().set_permissions(permissions)?;
-            new.as_file().sync_all()?;
-            new.persist(file)?;
-            Ok(())
-        };
-        replace().with_context(|| format!("can't write {}", path.display()))
     }
 
     fn find(text: String, name: Option<&str>) -> Result<Self> {
@@ -335,24 +318,6 @@ kind: Other
         let error =
             find(&FILE.replace("defaultAction: SCMP_ACT_ERRNO", "defaultAction: [1]"), None).unwrap_err();
         assert!(error.to_string().starts_with("the SeccompProfile can't be read: "), "{error}");
-    }
-
-    #[test]
-    fn a_link_stays_one_and_permissions_stay() {
-        use std::os::unix::fs::{PermissionsExt as _, symlink};
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("web.yaml"), folder.path().join("link.yaml"));
-        fs::write(&file, FILE).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        symlink(&file, &link).unwrap();
-        Committed::replace(&link, "new").unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
-        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
-        let left = fs::read_dir(folder.path()).unwrap().count();
-        assert_eq!(left, 2, "nothing else is left");
-        let error = Committed::replace(&folder.path().join("none/web.yaml"), "").unwrap_err().to_string();
-        assert!(error.starts_with("can't write "), "{error}");
     }
 
     #[test]

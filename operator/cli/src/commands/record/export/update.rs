@@ -24,6 +24,7 @@ use crate::{
     commands::diff::entries::{Entry, entries},
     console::Console,
     layout::{counted, wrapped},
+    replace::replace,
     verdict::Verdict,
 };
 
@@ -68,7 +69,8 @@ pub(super) async fn run(
         writeln!(out, "SeccompProfile {name} in {shown} {holds}: {what}")?;
     } else if origin {
         let edited = committed.with(profile, &merged.recorded_from).with_context(|| shown.to_string())?;
-        Committed::replace(target.file, &edited.text)?;
+        replace(target.file, edited.text.as_bytes())
+            .with_context(|| format!("can't write {}", target.file.display()))?;
         let did = if is_same { "has recordedFrom brought up to date" } else { "is updated" };
         writeln!(console.out(), "SeccompProfile {name} in {shown} {did}: {what}")?;
         if edited.comments > 0 {
