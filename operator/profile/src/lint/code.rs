@@ -173,7 +173,7 @@ codes! {
     }
     Overlap = "SP017" Error {
         title: "Rules with different actions match the same arguments",
-        consequence: "libseccomp takes one of them by the order of its own tree, whatever the document's, or refuses the profile (EEXIST) and no container starts.",
+        consequence: "libseccomp takes one of them by the order of its own tree, whatever the document's, or refuses the profile (EEXIST) and no container starts. It refuses equal conditions though a later rule without any takes their place.",
         remedy: "Change the conditions so that no arguments match both rules, or give both the same action.",
         source: "libseccomp src/db.c, _db_tree_add (EEXIST), tried with libseccomp 2.5.4",
     }
