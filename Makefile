@@ -33,12 +33,12 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace clang libbpf-de
 
 setup:
 	@command -v cargo >/dev/null || { echo 'Portcullis needs a Rust toolchain: no cargo in PATH' >&2; exit 1; }
-	@command -v go >/dev/null || { echo 'Portcullis needs a Go toolchain for the local cluster: no go in PATH' >&2; exit 1; }
+	@[ -n "$${KUBECONFIG:-}" ] || command -v go >/dev/null || { echo 'Portcullis needs a Go toolchain for the local cluster: no go in PATH' >&2; exit 1; }
 	@if ! dpkg --status $(BUILD_PACKAGES) >/dev/null 2>&1; then \
 	  [ "$$(id --user)" = 0 ] || { echo 'Not root: run "apt-get install $(BUILD_PACKAGES)" as root first' >&2; exit 1; }; \
 	  echo '==> Installing Debian packages: $(BUILD_PACKAGES)'; \
 	  apt-get update --quiet=2; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends $(BUILD_PACKAGES) >/dev/null; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends --no-remove $(BUILD_PACKAGES) >/dev/null; \
 	fi
 
 cluster: setup

@@ -74,18 +74,34 @@ impl Binaries {
         Module::helm().ensure(&paths, &binaries.helm)?;
         Ok(binaries)
     }
+}
 
-    /// Builds `kubectl` and `helm` where they are not built yet: all that a cluster of the user's own needs.
+/// A program that a cluster of the user's own needs too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Client {
+    /// `kubectl`, of the local cluster's version.
+    Kubectl,
+    /// `helm`.
+    Helm,
+}
+
+impl Client {
+    /// The program's path; it is built where it is not built yet.
     ///
     /// # Errors
-    /// Where Go is missing or a build fails.
-    pub fn ensure_clients(settings: &Settings) -> Result<Self> {
+    /// Where Go is missing or the build fails.
+    pub fn ensure(self, settings: &Settings) -> Result<PathBuf> {
         let paths = Paths::new(&settings.dir);
-        let binaries = Self::locate(settings)?;
-        let _lock = Lock::exclusive(&paths.lock(), "to build")?;
-        Module::kubectl(settings.version).ensure(&paths, &binaries.kubernetes)?;
-        Module::helm().ensure(&paths, &binaries.helm)?;
-        Ok(binaries)
+        let binaries = Binaries::locate(settings)?;
+        let (module, folder, name) = match self {
+            Self::Kubectl => (Module::kubectl(settings.version), &binaries.kubernetes, "kubectl"),
+            Self::Helm => (Module::helm(), &binaries.helm, "helm"),
+        };
+        if !module.is_built(folder) {
+            let _lock = Lock::exclusive(&paths.lock(), "to build")?;
+            module.ensure(&paths, folder)?;
+        }
+        Ok(binaries.path(name))
     }
 }
 
@@ -253,7 +269,9 @@ fn go_program_name(package: &str) -> &str {
 
 fn check_go() -> Result<()> {
     let said = command::output(&mut command("go", ["version"]))
-        .context("the local cluster is built with Go: install Go 1.21 or later, or set KUBECONFIG to a cluster of yours")?;
+        .context(
+            "this is built with Go: install Go 1.21 or later (or set KUBECONFIG to a cluster of yours, with kubectl and helm in PATH)",
+        )?;
     let minor = said.split_once("go1.").and_then(|(_, rest)| {
         rest.split(|character: char| !character.is_ascii_digit()).next()?.parse::<u32>().ok()
     });

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{Binaries, settings::Settings};
+use crate::{Binaries, Client, settings::Settings};
 
 /// The clients that the tests and the demonstration run.
 #[derive(Clone, Debug)]
@@ -26,19 +26,17 @@ impl Clients {
     /// # Errors
     /// Where Go is missing or a build fails.
     pub(crate) fn of_user(settings: &Settings) -> Result<Self> {
-        let find = |name| in_path(name, &std::env::var_os("PATH").unwrap_or_default());
-        match (find("kubectl"), find("helm")) {
-            (Some(kubectl), Some(helm)) => Ok(Self { kubectl, helm }),
-            (kubectl, helm) => {
-                let built = Self::of_local(&Binaries::ensure_clients(settings)?);
-                Ok(Self { kubectl: kubectl.unwrap_or(built.kubectl), helm: helm.unwrap_or(built.helm) })
-            }
-        }
+        let own = |name, client| in_path(name).map_or_else(|| Client::ensure(client, settings), Ok);
+        Ok(Self { kubectl: own("kubectl", Client::Kubectl)?, helm: own("helm", Client::Helm)? })
     }
 }
 
-/// The first program of a name in the folders of a `PATH`.
-fn in_path(name: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
+/// The first program of a name in the folders of `PATH`.
+pub(crate) fn in_path(name: &str) -> Option<PathBuf> {
+    in_folders(name, &std::env::var_os("PATH").unwrap_or_default())
+}
+
+fn in_folders(name: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(name)).find(|program| is_executable(program))
 }
 
@@ -56,8 +54,8 @@ mod tests {
         let path = std::env::join_paths([Path::new("/nowhere/at/all"), folder.path()]).unwrap();
         let program = folder.path().join("helm");
         std::fs::write(&program, "").unwrap();
-        assert_eq!(in_path("helm", &path), None);
+        assert_eq!(in_folders("helm", &path), None);
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(in_path("helm", &path), Some(program));
+        assert_eq!(in_folders("helm", &path), Some(program));
     }
 }

@@ -90,16 +90,16 @@ impl Cluster {
     /// A `kubectl` for this cluster: the one built with it, or the user's own.
     #[must_use]
     pub fn kubectl(&self) -> Command {
-        self.run(&self.clients.kubectl)
+        self.command(&self.clients.kubectl)
     }
 
     /// A `helm` for this cluster: the one built with it, or the user's own.
     #[must_use]
     pub fn helm(&self) -> Command {
-        self.run(&self.clients.helm)
+        self.command(&self.clients.helm)
     }
 
-    fn run(&self, program: &Path) -> Command {
+    fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command.arg("--kubeconfig").arg(&self.kubeconfig);
         // Settings of the user's own Helm or kubectl must not reach a test.

@@ -30,7 +30,7 @@ pub mod settings;
 pub mod testing;
 mod wait;
 
-pub use binaries::{Binaries, oras};
+pub use binaries::{Binaries, Client, oras};
 pub use cluster::{Cluster, Component};
 pub use local::{FIRST_NODES, LocalCluster, ProcessStatus, Status};
 pub use lock::{Lock, Usage};

@@ -5,14 +5,14 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    Lock, Paths,
+    Lock, Paths, clients,
     command::{command, output},
     progress,
     settings::Settings,
 };
 
-/// A file that the harness needs and the Debian package that brings it.
-const NEEDED: [(&str, &str); 18] = [
+/// A file that a node needs and the Debian package that brings it.
+const NODE: [(&str, &str); 11] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/bin/ctr", "containerd"),
     ("/usr/sbin/runc", "runc"),
@@ -22,11 +22,15 @@ const NEEDED: [(&str, &str); 18] = [
     ("/usr/sbin/nft", "nftables"),
     ("/usr/sbin/conntrack", "conntrack"),
     ("/usr/sbin/iptables", "iptables"),
+    ("/usr/bin/nsenter", "util-linux"),
+    ("/usr/bin/promtool", "prometheus"),
+];
+
+/// What the images that tests run are made of.
+const IMAGES: [(&str, &str); 7] = [
     ("/usr/bin/busybox", "busybox-static"),
     ("/usr/sbin/nginx", "nginx-light"),
-    ("/usr/bin/nsenter", "util-linux"),
     ("/usr/bin/perl", "perl-base"),
-    ("/usr/bin/promtool", "prometheus"),
     ("/usr/bin/redis-server", "redis-server"),
     ("/usr/bin/redis-cli", "redis-tools"),
     ("/usr/bin/redis-benchmark", "redis-tools"),
@@ -54,12 +58,20 @@ fn merged_usr(file: &str) -> std::path::PathBuf {
     file.strip_prefix("/usr").unwrap_or(file).into()
 }
 
-/// Installs what a node lacks.
+/// Installs what a node and the images lack.
 ///
 /// # Errors
 /// Where apt is missing or fails.
 pub(crate) fn ensure() -> Result<()> {
-    ensure_all(&NEEDED)
+    ensure_all(&[NODE.as_slice(), &IMAGES].concat())
+}
+
+/// Installs what the images lack.
+///
+/// # Errors
+/// Where apt is missing or fails.
+pub(crate) fn ensure_for_images() -> Result<()> {
+    ensure_all(&IMAGES)
 }
 
 /// Installs a registry where there is none.
@@ -75,7 +87,9 @@ pub(crate) fn ensure_registry(paths: &Paths) -> Result<()> {
 /// # Errors
 /// Where it is missing and can't be installed.
 pub fn promtool() -> Result<Command> {
-    ensure_alone(&PROMETHEUS, &Paths::new(&Settings::from_env()?.dir))?;
+    if clients::in_path("promtool").is_none() {
+        ensure_alone(&PROMETHEUS, &Paths::new(&Settings::from_env()?.dir))?;
+    }
     Ok(Command::new("promtool"))
 }
 
@@ -94,9 +108,7 @@ fn ensure_all(needed: &[(&'static str, &'static str)]) -> Result<()> {
     }
     let names = missing.join(" ");
     if !Path::new("/usr/bin/apt-get").exists() {
-        bail!(
-            "this machine lacks {names} and has no apt-get: install them, or set KUBECONFIG to a cluster of yours"
-        );
+        bail!("this machine lacks what the Debian packages {names} hold, and has no apt-get: install it");
     }
     progress::step(format_args!("install Debian packages: {names}"), || install(&missing))
 }
@@ -109,7 +121,8 @@ fn install(packages: &[&str]) -> Result<()> {
         output(&mut apt)
     };
     let with = |first: &[&'static str]| [first, packages].concat();
-    let install = with(&["install", "-y", "--no-install-recommends"]);
+    // Debian's containerd and runc would take those of Docker away from a machine that has them.
+    let install = with(&["install", "-y", "--no-install-recommends", "--no-remove"]);
     if apt(&install).is_err() {
         // A fresh machine has no package lists yet.
         apt(&["update"])?;
@@ -124,12 +137,12 @@ mod tests {
 
     #[test]
     fn a_package_of_two_missing_files_is_named_once() {
-        let missing = missing(&NEEDED, |file| !file.ends_with("containerd") && !file.ends_with("ctr"));
+        let missing = missing(&NODE, |file| !file.ends_with("containerd") && !file.ends_with("ctr"));
         assert_eq!(missing, ["containerd"]);
     }
 
     #[test]
     fn an_unmerged_usr_counts() {
-        assert!(missing(&NEEDED, |file| !file.starts_with("/usr")).is_empty());
+        assert!(missing(&NODE, |file| !file.starts_with("/usr")).is_empty());
     }
 }

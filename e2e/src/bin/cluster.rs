@@ -5,7 +5,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_e2e::{
-    Binaries, Cluster, LocalCluster, NodeOptions,
+    Client, Cluster, LocalCluster, NodeOptions,
     image::{Architecture, OperatorImage},
     progress,
     settings::Settings,
@@ -80,7 +80,8 @@ enum NodeAction {
 
 #[derive(Subcommand)]
 enum ImageAction {
-    /// Load OCI archives on every node; without one, build and load the operator's image.
+    /// Load OCI archives on every node of the local cluster; without one, build and load the operator's image, or say which one a
+    /// cluster of yours has.
     Load {
         /// The archives.
         archives: Vec<PathBuf>,
@@ -153,12 +154,11 @@ fn build_image(arch: Option<Architecture>, archive: Option<PathBuf>) -> Result<(
 }
 
 fn print_tool(tool: Tool) -> Result<()> {
-    let binaries = Binaries::ensure_clients(&Settings::from_env()?)?;
-    let name = match tool {
-        Tool::Kubectl => "kubectl",
-        Tool::Helm => "helm",
+    let client = match tool {
+        Tool::Kubectl => Client::Kubectl,
+        Tool::Helm => Client::Helm,
     };
-    print(binaries.path(name).display())
+    print(client.ensure(&Settings::from_env()?)?.display())
 }
 
 async fn show_status(local: &LocalCluster) -> Result<ExitCode> {

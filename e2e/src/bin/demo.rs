@@ -56,7 +56,9 @@ async fn demonstrate() -> Result<()> {
     say("All of it is left on your cluster. To take it away:")?;
     say(&format!("  kubectl delete namespace {NAMESPACE}"))?;
     say("  kubectl delete clusterseccompprofile runc-and-libc")?;
-    say(&format!("  helm uninstall portcullis --namespace {SYSTEM}"))
+    say(&format!("  helm uninstall portcullis --namespace {SYSTEM}"))?;
+    say(&format!("  kubectl delete namespace {SYSTEM}"))?;
+    say("docs/uninstall.md says what that leaves, the files on the nodes among it, and how to remove it.")
 }
 
 fn install(shell: &Shell<'_>, image: &str) -> Result<()> {

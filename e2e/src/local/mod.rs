@@ -119,7 +119,7 @@ impl LocalCluster {
     /// Where a package can't be installed or an archive not be written.
     pub fn base_images(&self) -> Result<Vec<PathBuf>> {
         let _lock = self.lock()?;
-        packages::ensure()?;
+        packages::ensure_for_images()?;
         image::ensure_base_images(&self.paths)
     }
 

@@ -42,10 +42,15 @@ async fn a_watch_of_recordings_shows_each_change() -> Result<()> {
         namespace.apply(&recording("first"))?;
         let watch = Watch::start(&namespace, &["record", "status", "--watch"])?;
         watch.await_line(&["first"])?;
+        let named = Watch::start(&namespace, &["record", "status", "first", "--watch"])?;
+        named.await_line(&["first", "WaitingForPods"])?;
         namespace.apply(&recording("second"))?;
         watch.await_line(&["second", "WaitingForPods"])?;
         namespace.api::<SeccompRecording>().delete("first", &DeleteParams::default()).await?;
-        watch.await_line(&["first is deleted"])
+        watch.await_line(&["first is deleted"])?;
+        named.await_line(&["first is deleted"])?;
+        namespace.apply(&recording("first"))?;
+        named.await_line(&["first", "WaitingForPods"])
     })
     .await
 }

@@ -11,14 +11,16 @@ use std::{
 /// written to, for to put a file in its place would take it from everybody.
 ///
 /// # Errors
-/// Where the file can't be written, or its folder is not there. The file is as before then.
+/// Where the file can't be written, its folder is not there, or it is a link to nothing. A regular file is as before then.
 pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
     let found = fs::metadata(file).ok();
     if found.as_ref().is_some_and(|found| !found.is_file()) {
         return OpenOptions::new().write(true).open(file)?.write_all(content);
     }
-    let target = found.as_ref().and_then(|_| fs::canonicalize(file).ok());
-    let target = target.as_deref().unwrap_or(file);
+    let target = match fs::symlink_metadata(file) {
+        Ok(_) => fs::canonicalize(file)?,
+        Err(_) => file.to_owned(),
+    };
     let folder = match target.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -30,7 +32,7 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
         new.as_file().set_permissions(found.permissions())?;
     }
     new.as_file().sync_all()?;
-    new.persist(target)?;
+    new.persist(&target)?;
     Ok(())
 }
 
@@ -64,6 +66,8 @@ mod tests {
         assert!(fs::metadata(path("pipe")).unwrap().file_type().is_fifo());
         assert!(replace(folder.path(), b"new").is_err());
         assert!(replace(&path("none/file"), b"new").is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3, "something is left over");
+        fs::remove_file(path("file")).unwrap();
+        assert!(replace(&path("link"), b"new").is_err(), "a link to nothing");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something is left over");
     }
 }

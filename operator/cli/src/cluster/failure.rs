@@ -121,6 +121,11 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
+/// That there is no object of a name, in words that say where it was looked for.
+pub(crate) fn not_found(message: String) -> anyhow::Error {
+    anyhow!(Failure { kind: FailureKind::NotFound, message })
+}
+
 /// An error in one line, where nothing was asked of the API server yet.
 pub(crate) fn plain(error: &kube::Error) -> anyhow::Error {
     anyhow!(explain(error))

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::{
     Cluster, Connection, Scope,
-    failure::{Attempt, FailureKind},
+    failure::{Attempt, FailureKind, not_found},
     pages,
 };
 use crate::complete;
@@ -287,8 +287,9 @@ pub(crate) async fn find(cluster: &Cluster, reference: &Reference) -> Result<Pro
             (found, searched)
         }
     };
-    found
-        .ok_or_else(|| anyhow!("there is {searched}; `kubectl seccomp status -A` lists those that there are"))
+    found.ok_or_else(|| {
+        not_found(format!("there is {searched}; `kubectl seccomp status -A` lists those that there are"))
+    })
 }
 
 /// Whether an object can have this name at all; what can't must not become a path.

@@ -1,6 +1,6 @@
 //! Recordings, and what all their parts come to.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use kube::{Api, Resource, ResourceExt as _, api::ListParams};
 use portcullis_api::{
     BaseReference, ClusterSeccompProfile, PartContent, ProfileKind, RecordingBase, RecordingCondition,
@@ -10,7 +10,7 @@ use portcullis_profile::recording::Tally;
 
 use super::{
     Cluster,
-    failure::{Attempt, FailureKind},
+    failure::{Attempt, FailureKind, not_found},
     pages, profiles,
 };
 
@@ -28,10 +28,10 @@ pub(crate) struct Recorded {
 /// The recording of a name.
 pub(crate) async fn find(cluster: &Cluster, name: &str) -> Result<SeccompRecording> {
     let missing = || {
-        anyhow!(
+        not_found(format!(
             "there is no SeccompRecording {name:?} in the namespace {}; `kubectl seccomp record list -A` lists those that there are",
             cluster.namespace
-        )
+        ))
     };
     if !profiles::can_be_a_name(name) {
         return Err(missing());

@@ -127,8 +127,9 @@ impl Combination<'_> {
     fn disputed(&self, profile: &Profile, arches: &[Arch]) -> Option<(String, Arch)> {
         let tables = tables(profile, Runtime::Crun, arches);
         tables.iter().find_map(|(arch, table)| {
-            let disputes = disputes_in(table, *arch, &mut self.budget.borrow_mut());
-            disputes.into_iter().next().map(|dispute| (dispute.call, *arch))
+            let mut budget = self.budget.borrow_mut();
+            let dispute = disputes_in(table, *arch, &mut budget).next()?;
+            Some((dispute.call, *arch))
         })
     }
 

@@ -20,6 +20,13 @@ pub enum DisputeCause {
         /// Arguments that both match, in words.
         condition: String,
     },
+    /// Two rules with different outcomes have the same conditions, or one the first of the other's, so that libseccomp refuses the
+    /// profile (`EEXIST`): though a later rule without conditions replaces both, the call can't be made on the architecture, or no
+    /// arguments meet the conditions.
+    Refused,
+    /// libseccomp 2.5.4 may loop for ever over rules that make no difference to the filter, because a later one without conditions
+    /// replaces them or the call can't be made on the architecture.
+    Endless,
 }
 
 /// A call of which it is unsure what a filter does with it.
@@ -54,18 +61,20 @@ pub fn disputes(profile: &Profile, runtime: Runtime, native: Arch) -> Result<Vec
 }
 
 /// Those of one architecture.
-pub(crate) fn disputes_in(table: &Table, arch: Arch, budget: &mut Budget) -> Vec<Dispute> {
-    let mut all = Vec::new();
-    let mut add = |call, found: Option<_>| {
-        all.extend(found.map(|(rules, cause)| Dispute { arch, call, rules, cause }));
-    };
-    for number in table.numbers() {
-        add(call_name(arch, number), dispute(table, number, arch, budget));
-    }
-    for (name, group) in table.absent() {
-        add(name.to_owned(), find_dispute(group, Row::is_beginning_of, arch, budget));
-    }
-    all
+pub(crate) fn disputes_in<'a>(
+    table: &'a Table,
+    arch: Arch,
+    budget: &'a mut Budget,
+) -> impl Iterator<Item = Dispute> + 'a {
+    let numbered = table.numbers().filter_map(move |number| {
+        let (rules, cause) = dispute(table, number, arch, budget)?;
+        Some(Dispute { arch, call: call_name(arch, number), rules, cause })
+    });
+    let absent = table.absent().filter_map(move |(name, group)| {
+        let (rules, cause) = hindrance(group)?;
+        Some(Dispute { arch, call: name.to_owned(), rules, cause })
+    });
+    numbered.chain(absent)
 }
 
 /// The first reason for doubt about a call, and the rules. `number` is without x32's bit.
@@ -76,38 +85,48 @@ pub(crate) fn dispute(
     budget: &mut Budget,
 ) -> Option<(Vec<usize>, DisputeCause)> {
     match table.rules(number)? {
-        Entry::Depends(group) => find_dispute(group, |_, _| true, arch, budget),
-        // What the rules before an unconditional one say is of no account; whether libseccomp takes them is.
-        Entry::Always(_) => find_dispute(table.replaced(number)?, Row::is_beginning_of, arch, budget),
+        Entry::Depends(group) => doubt(group, arch, budget),
+        Entry::Always(_) => hindrance(table.replaced(number)?),
     }
 }
 
-/// `clash`: whether a row is in the way of an earlier one with another outcome, which may match the same arguments.
-fn find_dispute(
-    group: &Group,
-    clash: fn(&Row, &Row) -> bool,
-    arch: Arch,
-    budget: &mut Budget,
-) -> Option<(Vec<usize>, DisputeCause)> {
+/// Why it is unsure what conditional rules do.
+fn doubt(group: &Group, arch: Arch, budget: &mut Budget) -> Option<(Vec<usize>, DisputeCause)> {
     if !group.exact {
         let mut rules: Vec<usize> = group.rows.iter().map(|row| row.rule).collect();
         rules.dedup();
         return Some((rules, DisputeCause::Merge));
     }
-    for (at, one) in group.rows.iter().enumerate() {
-        for other in group.rows[..at].iter().filter(|other| other.outcome != one.outcome && clash(one, other))
-        {
-            let condition = match find(&[&one.conditions, &other.conditions], &[], width(arch), budget) {
-                // These are refused though no arguments meet them.
-                Answer::Nothing if one.is_beginning_of(other) => "arguments that there are not".to_owned(),
-                Answer::Nothing => continue,
-                Answer::Found(region) => region.to_string(),
-                Answer::TooHard => TOO_HARD.to_owned(),
-            };
-            return Some((vec![other.rule, one.rule], DisputeCause::Overlap { condition }));
-        }
-    }
-    None
+    pairs(group).filter(|(other, one)| other.outcome != one.outcome).find_map(|(other, one)| {
+        let cause = match find(&[&one.conditions, &other.conditions], &[], width(arch), budget) {
+            Answer::Nothing if one.is_beginning_of(other) => DisputeCause::Refused,
+            Answer::Nothing => return None,
+            Answer::Found(region) => DisputeCause::Overlap { condition: region.to_string() },
+            Answer::TooHard => DisputeCause::Overlap { condition: TOO_HARD.to_owned() },
+        };
+        Some((vec![other.rule, one.rule], cause))
+    })
+}
+
+/// Why conditional rules keep a profile from being loaded that are of no account themselves: what libseccomp merges before it takes a
+/// rule without conditions in their place, or for a call that can't be made.
+fn hindrance(group: &Group) -> Option<(Vec<usize>, DisputeCause)> {
+    pairs(group).find_map(|(other, one)| {
+        let cause = if other.outcome != one.outcome && one.is_beginning_of(other) {
+            DisputeCause::Refused
+        } else if !group.exact && one.may_loop_with(other) {
+            DisputeCause::Endless
+        } else {
+            return None;
+        };
+        Some((vec![other.rule, one.rule], cause))
+    })
+}
+
+/// Each row with each before it, which stands first.
+fn pairs(group: &Group) -> impl Iterator<Item = (&Row, &Row)> {
+    let rows = &group.rows;
+    rows.iter().enumerate().flat_map(|(at, one)| rows[..at].iter().map(move |other| (other, one)))
 }
 
 /// `number` is without x32's bit.

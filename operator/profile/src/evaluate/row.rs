@@ -14,6 +14,8 @@ pub const ARGUMENTS: usize = 6;
 pub(crate) struct Condition {
     /// Which argument, below [`ARGUMENTS`].
     pub(crate) index: usize,
+    /// As it is written: libseccomp tells `> 5` from `>= 6`, which [`Self::test`] does not.
+    pub(crate) op: Operator,
     pub(crate) test: Test,
     /// The high word of the value compared with; libseccomp compares the words one by one.
     pub(crate) high: u32,
@@ -25,7 +27,12 @@ impl Condition {
             Operator::MaskedEq => arg.value & arg.value_two,
             _ => arg.value,
         } & width.max();
-        Self { index: arg.index as usize, test: Test::of(arg, width), high: (compared >> 32) as u32 }
+        Self {
+            index: arg.index as usize,
+            op: arg.op,
+            test: Test::of(arg, width),
+            high: (compared >> 32) as u32,
+        }
     }
 
     pub(crate) const fn holds(&self, arguments: &[u64; ARGUMENTS]) -> bool {
@@ -57,6 +64,12 @@ impl Row {
         };
         let (one, other) = (sorted(self), sorted(other));
         other.starts_with(&one)
+    }
+
+    /// Whether libseccomp may loop for ever when it merges this row into another's tree. Every two rows with which 2.5.4 was seen to do
+    /// so have a comparison in common that has several branches, though not every two that have loop.
+    pub(crate) fn may_loop_with(&self, other: &Self) -> bool {
+        self.conditions.iter().any(|one| !one.test.is_bits() && other.conditions.contains(one))
     }
 }
 

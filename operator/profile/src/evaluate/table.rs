@@ -8,7 +8,7 @@ use super::{
     row::{ARGUMENTS, Condition, Entry, Group, Row, alternatives},
 };
 use crate::{
-    Action, Arch, Profile,
+    Action, Arch, Operator, Profile,
     syscalls::{self, Lookup},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Table {
     entries: Vec<(u32, Entry)>,
     /// The conditional rules before the unconditional one of a number.
     replaced: BTreeMap<u32, Group>,
-    /// The conditional rules of calls that have no number here; libseccomp merges them all the same.
+    /// The conditional rules of calls that can't be made here; libseccomp merges them all the same.
     absent: BTreeMap<String, Group>,
     /// Indexes into `entries`, by number.
     dense: Vec<u16>,
@@ -124,7 +124,7 @@ impl Table {
         self.replaced.get(&number)
     }
 
-    /// The conditional rules of each call that has no number on this architecture and none of another through which it is made.
+    /// The conditional rules of each call that has no number on this architecture and is not made through another.
     pub(crate) fn absent(&self) -> impl Iterator<Item = (&str, &Group)> {
         self.absent.iter().map(|(name, group)| (name.as_str(), group))
     }
@@ -218,10 +218,16 @@ fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
         let lists = alternatives(&rule.args, runtime, arch::width(arch));
         let row = |conditions| Row { conditions, outcome, rule: at };
         for name in &rule.names {
-            if is_merged_without_number(arch, name) {
-                rows.absent.entry(name).or_default().extend(lists.iter().cloned().map(row));
-            }
-            let Lookup::Known { number, multiplexed } = syscalls::lookup(arch, name) else { continue };
+            let (number, multiplexed) = match syscalls::lookup(arch, name) {
+                Lookup::Known { number, multiplexed } if number.is_some() || multiplexed.is_some() => {
+                    (number, multiplexed)
+                }
+                lookup if has_place(arch, lookup) => {
+                    rows.absent.entry(name).or_default().extend(lists.iter().cloned().map(row));
+                    continue;
+                }
+                _ => continue,
+            };
             for list in &lists {
                 if let Some(way) = multiplexed
                     && let Some(through) = syscalls::number(arch, way.through)
@@ -230,7 +236,12 @@ fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
                     conditions.retain(|condition| condition.index != 0);
                     conditions.insert(
                         0,
-                        Condition { index: 0, test: Test::equal(u64::from(way.argument)), high: 0 },
+                        Condition {
+                            index: 0,
+                            op: Operator::Equal,
+                            test: Test::equal(u64::from(way.argument)),
+                            high: 0,
+                        },
                     );
                     rows.numbered.entry(through).or_default().push(row(conditions));
                 }
@@ -244,10 +255,13 @@ fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
 }
 
 /// Whether libseccomp has a place among an architecture's calls for one that has no number there.
-///
-/// Source: `abi_rule_add` in libseccomp's `src/syscalls.c`, v2.5.4.
 pub(super) fn is_merged_without_number(arch: Arch, name: &str) -> bool {
-    match syscalls::lookup(arch, name) {
+    has_place(arch, syscalls::lookup(arch, name))
+}
+
+/// Source: `abi_rule_add` in libseccomp's `src/syscalls.c`, v2.5.4.
+fn has_place(arch: Arch, lookup: Lookup) -> bool {
+    match lookup {
         Lookup::Known { number, .. } => number.is_none(),
         Lookup::Elsewhere => syscalls::multiplexed(arch, "socket").is_none(),
         Lookup::Unknown | Lookup::NoTable => false,

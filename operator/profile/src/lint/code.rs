@@ -167,14 +167,14 @@ codes! {
     }
     WrongMerge = "SP016" Error {
         title: "libseccomp can't merge a call's conditional rules faithfully",
-        consequence: "libseccomp merges a call's conditional rules into one tree. With comparisons other than SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ in rules of several conditions, or with different upper words, that tree can do what none of the rules says, and with some rules libseccomp 2.5.4 loops for ever and the runtime with it.",
-        remedy: "Write rules of SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ alone, or with one condition each; or allow a call of the profile without conditions, where none is.",
+        consequence: "libseccomp merges a call's conditional rules into one tree. With comparisons other than SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ in rules of several conditions, or with different upper words, that tree can do what none of the rules says, and with some rules libseccomp 2.5.4 loops for ever and the runtime with it, also where a later rule without conditions takes their place.",
+        remedy: "Write rules of SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ alone, or with one condition each; remove those that a rule without conditions makes needless; or allow a call of the profile without conditions, where none is.",
         source: "libseccomp src/db.c, _db_tree_add, and src/gen_bpf.c, _gen_bpf_syscalls, tried with libseccomp 2.5.4; GHSA-4q85-33p6-j5g6",
     }
     Overlap = "SP017" Error {
         title: "Rules with different actions match the same arguments",
         consequence: "libseccomp takes one of them by the order of its own tree, whatever the document's, or refuses the profile (EEXIST) and no container starts. It refuses equal conditions though a later rule without any takes their place.",
-        remedy: "Change the conditions so that no arguments match both rules, or give both the same action.",
+        remedy: "Change the conditions so that no arguments match both rules, give both the same action, or remove one.",
         source: "libseccomp src/db.c, _db_tree_add (EEXIST), tried with libseccomp 2.5.4",
     }
     DeniesNothing = "SP020" Warning {

@@ -31,6 +31,12 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
                 DisputeCause::Merge => findings.push(Code::WrongMerge, path, || {
                     format!("the conditions on {call} in {all} can't be merged faithfully ({arch})")
                 }),
+                DisputeCause::Endless => findings.push(Code::WrongMerge, path, || {
+                    format!("libseccomp may never end merging the conditions on {call} in {all} ({arch})")
+                }),
+                DisputeCause::Refused => findings.push(Code::Overlap, path, || {
+                    format!("{all} have different actions for {call} with the same conditions ({arch})")
+                }),
                 DisputeCause::Overlap { condition } => findings.push(Code::Overlap, path, || {
                     format!("{all} have different actions for {call} with {condition} ({arch})")
                 }),

@@ -22,7 +22,7 @@ pub(super) fn failure(
             let parts: Vec<Table> =
                 profiles.iter().map(|profile| Table::new(profile, Runtime::Crun, *arch)).collect();
             let mut proof = Proof { arch: *arch, wanted, budget: Budget::profiles() };
-            if let Some(dispute) = disputes_in(result_table, *arch, &mut proof.budget).into_iter().next() {
+            if let Some(dispute) = disputes_in(result_table, *arch, &mut proof.budget).next() {
                 return Some((dispute.call, *arch));
             }
             let number = numbers(&parts, result_table)

@@ -2,10 +2,6 @@
 
 use anyhow::Result;
 use futures::{Stream, StreamExt as _, stream};
-use kube::{
-    Api,
-    core::{ApiResource, DynamicObject},
-};
 use portcullis_api::{ClusterSeccompProfile, ProfileKind, SeccompProfile};
 
 use super::{
@@ -42,26 +38,16 @@ struct Profiles<'q> {
 impl Followed for Profiles<'_> {
     type Line = Line;
 
-    fn changes(&self) -> impl Stream<Item = ()> {
+    fn changes(&self) -> impl Stream<Item = Result<()>> {
         let client = &self.question.cluster.watching;
-        let namespaced = match &self.question.scope {
-            Scope::All => Api::all_with(client.clone(), &ApiResource::erase::<SeccompProfile>(&())),
-            Scope::Namespace(namespace) => {
-                Api::namespaced_with(client.clone(), namespace, &ApiResource::erase::<SeccompProfile>(&()))
-            }
-        };
-        let clusters = Api::all_with(client.clone(), &ApiResource::erase::<ClusterSeccompProfile>(&()));
         let one = self.question.one;
-        let kind = one.and_then(|reference| reference.kind);
-        let watched = |own: ProfileKind, api: Api<DynamicObject>| {
-            let wanted = kind.is_none_or(|kind| kind == own);
-            let name = one.map(|reference| reference.name.as_str());
-            stream::iter(wanted.then(|| touched(api, name))).flatten()
-        };
-        stream::select(
-            watched(ProfileKind::SeccompProfile, namespaced),
-            watched(ProfileKind::ClusterSeccompProfile, clusters),
-        )
+        let name = one.map(|reference| reference.name.as_str());
+        let wants = |own: ProfileKind| one.and_then(|one| one.kind).is_none_or(|kind| kind == own);
+        let namespaced = wants(ProfileKind::SeccompProfile)
+            .then(|| touched::<SeccompProfile>(client.clone(), self.question.scope.namespace(), name));
+        let clusters = wants(ProfileKind::ClusterSeccompProfile)
+            .then(|| touched::<ClusterSeccompProfile>(client.clone(), None, name));
+        stream::select(stream::iter(namespaced).flatten(), stream::iter(clusters).flatten())
     }
 
     async fn ask(&self) -> Result<Vec<Line>> {

@@ -12,6 +12,7 @@ use clap_complete::ArgValueCandidates;
 use crate::{
     cluster::{
         self, Connection, Everywhere,
+        follow::check_format,
         output::{self, Output},
         profiles::Reference,
     },
@@ -54,10 +55,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    anyhow::ensure!(
-        !arguments.watch || !matches!(arguments.output, Some(Output::Json | Output::Yaml)),
-        "--watch shows a table: leave out -o json and -o yaml, or watch with `kubectl get seccompprofiles -w -o json`"
-    );
+    if arguments.watch {
+        check_format(arguments.output, "seccompprofiles")?;
+    }
     cluster::with(&arguments.connection, async |cluster| {
         let question = gather::Question {
             cluster: &cluster,

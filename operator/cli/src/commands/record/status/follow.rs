@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use futures::Stream;
-use kube::{Api, core::ApiResource};
 use portcullis_api::SeccompRecording;
 
 use super::{Line, Report, ask, overview};
@@ -37,13 +36,8 @@ pub(super) struct Recordings<'a> {
 impl Followed for Recordings<'_> {
     type Line = Line;
 
-    fn changes(&self) -> impl Stream<Item = ()> {
-        let (client, kind) = (self.cluster.watching.clone(), ApiResource::erase::<SeccompRecording>(&()));
-        let api = match self.scope {
-            Scope::All => Api::all_with(client, &kind),
-            Scope::Namespace(namespace) => Api::namespaced_with(client, namespace, &kind),
-        };
-        touched(api, self.name)
+    fn changes(&self) -> impl Stream<Item = Result<()>> {
+        touched::<SeccompRecording>(self.cluster.watching.clone(), self.scope.namespace(), self.name)
     }
 
     async fn ask(&self) -> Result<Vec<Line>> {

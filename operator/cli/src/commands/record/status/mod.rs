@@ -16,6 +16,7 @@ use crate::{
     cluster::{
         self, Cluster, Connection, Everywhere, Scope,
         failure::Attempt,
+        follow::check_format,
         output::{self, Output},
         pages, recordings,
     },
@@ -85,10 +86,9 @@ struct Line {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    anyhow::ensure!(
-        !arguments.watch || !matches!(arguments.output, Some(Output::Json | Output::Yaml)),
-        "--watch shows a table: leave out -o json and -o yaml, or watch with `kubectl get seccomprecordings -w -o json`"
-    );
+    if arguments.watch {
+        check_format(arguments.output, "seccomprecordings")?;
+    }
     cluster::with(&arguments.connection, async |cluster| {
         let (scope, name) = (cluster.scope(arguments.everywhere), arguments.name.as_deref());
         let report = ask(&cluster, &scope, name).await?;

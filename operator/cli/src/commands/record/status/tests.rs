@@ -97,3 +97,24 @@ async fn what_can_not_be_read_says_why() {
     let error = ask(&forbidden, &Scope::All, None).await.unwrap_err().to_string();
     assert!(error.contains("ClusterRole with the verb list on the resource seccomprecordings"), "{error}");
 }
+
+#[tokio::test]
+async fn a_watch_that_is_refused_ends_and_says_which_right_is_missing() {
+    let cluster = fake::cluster(|asked| match asked.query.contains("watch=true") {
+        true => fake::refusal(StatusCode::FORBIDDEN, "Forbidden", "watching is forbidden"),
+        false => fake::list(&[recording("web")]),
+    });
+    let scope = Scope::Namespace("shop".to_owned());
+    let first = ask(&cluster, &scope, None).await.unwrap();
+    let recordings = follow::Recordings { cluster: &cluster, scope: &scope, name: None, wide: false };
+    let error = follow::follow(&recordings, first, &mut Console::new()).await.unwrap_err().to_string();
+    assert!(error.contains("can't watch seccomprecordings in the namespace shop"), "{error}");
+    assert!(error.contains("a Role with the verb watch"), "{error}");
+}
+
+#[test]
+fn what_is_followed_is_a_table() {
+    let error = check_format(Some(Output::Yaml), "seccomprecordings").unwrap_err().to_string();
+    assert!(error.contains("kubectl get seccomprecordings -w -o json"), "{error}");
+    assert!(check_format(Some(Output::Wide), "seccomprecordings").is_ok());
+}
