@@ -106,9 +106,9 @@ CLI_TARGET := $(shell uname --machine)-unknown-linux-gnu
 CLI_DIR := target/cli/$(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname --machine)))
 
 cli: setup
-	RUSTFLAGS='-C target-feature=+crt-static' cargo rustc --profile cli --package portcullis-cli --bin kubectl-seccomp --target $(CLI_TARGET) -- \
+	RUSTFLAGS='-C target-feature=+crt-static' cargo rustc --profile slim --package portcullis-cli --bin kubectl-seccomp --target $(CLI_TARGET) -- \
 	  -C link-arg=-Wl,-z,pack-relative-relocs
-	install -D --mode 755 target/$(CLI_TARGET)/cli/kubectl-seccomp $(CLI_DIR)/kubectl-seccomp
+	install -D --mode 755 target/$(CLI_TARGET)/slim/kubectl-seccomp $(CLI_DIR)/kubectl-seccomp
 	@echo '==> $(CLI_DIR)/kubectl-seccomp: put it into a folder of PATH, and "kubectl seccomp" is there'
 
 generate: setup

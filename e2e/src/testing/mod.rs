@@ -8,9 +8,11 @@ pub mod profiles;
 mod tokens;
 pub mod torture;
 mod waiting;
+mod watch;
 
 pub use dump::dump;
 pub use namespace::{NamespaceOptions, TestNamespace, with_namespace, with_namespace_options};
 pub use pods::{busybox, is_ready, is_running, waiting_reason};
 pub use tokens::with_token;
 pub use waiting::{Seen, await_gone, await_object, eventually, wait_for};
+pub use watch::Watch;

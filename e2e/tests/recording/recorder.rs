@@ -10,7 +10,7 @@ use portcullis_api::{PhaseName, RUN_LABEL, RecordingCondition, SeccompRecording,
 use portcullis_e2e::{
     FIRST_NODES, Usage,
     operator::RECORDERS,
-    testing::{Seen, await_gone, await_object, busybox, eventually},
+    testing::{Seen, Watch, await_gone, await_object, busybox, eventually},
 };
 use serde_json::{Value, json};
 
@@ -286,6 +286,25 @@ async fn a_recording_without_pods_waits_and_one_that_is_over_ends() -> Result<()
         let parts = namespace.api::<SeccompRecordingPart>().list(&ListParams::default()).await?;
         ensure!(parts.items.is_empty(), "nothing was recorded, and still there is {:?}", parts.items.len());
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_watch_of_recordings_shows_each_change() -> Result<()> {
+    in_namespace("watched", async |_, namespace| {
+        record(&namespace, "first", &json!({})).await?;
+        let all = Watch::start(&namespace, &["record", "status", "--watch"])?;
+        all.await_line(&["first", "WaitingForPods"])?;
+        let named = Watch::start(&namespace, &["record", "status", "first", "--watch"])?;
+        named.await_line(&["first", "WaitingForPods"])?;
+        namespace.apply(&recording("second", &json!({})))?;
+        all.await_line(&["second", "WaitingForPods"])?;
+        namespace.api::<SeccompRecording>().delete("first", &DeleteParams::default()).await?;
+        all.await_line(&["first is deleted"])?;
+        named.await_line(&["first is deleted"])?;
+        namespace.apply(&recording("first", &json!({})))?;
+        named.await_line(&["first", "WaitingForPods"])
     })
     .await
 }
