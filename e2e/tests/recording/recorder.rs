@@ -295,16 +295,16 @@ async fn a_watch_of_recordings_shows_each_change() -> Result<()> {
     in_namespace("watched", async |_, namespace| {
         record(&namespace, "first", &json!({})).await?;
         let all = Watch::start(&namespace, &["record", "status", "--watch"])?;
-        all.await_line(&["first", "WaitingForPods"])?;
+        all.await_line(&["first", "NothingRecorded"])?;
         let named = Watch::start(&namespace, &["record", "status", "first", "--watch"])?;
-        named.await_line(&["first", "WaitingForPods"])?;
+        named.await_line(&["first", "NothingRecorded"])?;
         namespace.apply(&recording("second", &json!({})))?;
-        all.await_line(&["second", "WaitingForPods"])?;
+        all.await_line(&["second", "NothingRecorded"])?;
         namespace.api::<SeccompRecording>().delete("first", &DeleteParams::default()).await?;
         all.await_line(&["first is deleted"])?;
         named.await_line(&["first is deleted"])?;
         namespace.apply(&recording("first", &json!({})))?;
-        named.await_line(&["first", "WaitingForPods"])
+        named.await_line(&["first", "NothingRecorded"])
     })
     .await
 }
