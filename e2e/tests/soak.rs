@@ -31,7 +31,7 @@ const CHURN_VARIABLE: &str = "PORTCULLIS_SOAK_SECONDS";
 const PROFILES: u32 = 40;
 /// Changes between two looks at everything.
 const ROUND: u32 = 200;
-/// How long a file may stay of whose end an agent learns by a list, because its watch was lost meanwhile: the agents' grace of ten
+/// How long a file may stay of whose end an agent learns by a list, periodic or after a lost watch: the agents' grace of ten
 /// minutes, and some time to get to it.
 const GRACE: Duration = Duration::from_secs(11 * 60);
 
