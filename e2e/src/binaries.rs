@@ -77,7 +77,7 @@ impl Binaries {
 }
 
 /// A program that a cluster of the user's own needs too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Client {
     /// `kubectl`, of the local cluster's version.
     Kubectl,
@@ -86,6 +86,14 @@ pub enum Client {
 }
 
 impl Client {
+    /// What the program is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Kubectl => "kubectl",
+            Self::Helm => "helm",
+        }
+    }
+
     /// The program's path; it is built where it is not built yet.
     ///
     /// # Errors
@@ -93,15 +101,15 @@ impl Client {
     pub fn ensure(self, settings: &Settings) -> Result<PathBuf> {
         let paths = Paths::new(&settings.dir);
         let binaries = Binaries::locate(settings)?;
-        let (module, folder, name) = match self {
-            Self::Kubectl => (Module::kubectl(settings.version), &binaries.kubernetes, "kubectl"),
-            Self::Helm => (Module::helm(), &binaries.helm, "helm"),
+        let (module, folder) = match self {
+            Self::Kubectl => (Module::kubectl(settings.version), &binaries.kubernetes),
+            Self::Helm => (Module::helm(), &binaries.helm),
         };
         if !module.is_built(folder) {
             let _lock = Lock::exclusive(&paths.lock(), "to build")?;
             module.ensure(&paths, folder)?;
         }
-        Ok(binaries.path(name))
+        Ok(binaries.path(self.name()))
     }
 }
 

@@ -26,8 +26,8 @@ impl Clients {
     /// # Errors
     /// Where Go is missing or a build fails.
     pub(crate) fn of_user(settings: &Settings) -> Result<Self> {
-        let own = |name, client| in_path(name).map_or_else(|| Client::ensure(client, settings), Ok);
-        Ok(Self { kubectl: own("kubectl", Client::Kubectl)?, helm: own("helm", Client::Helm)? })
+        let own = |client: Client| in_path(client.name()).map_or_else(|| client.ensure(settings), Ok);
+        Ok(Self { kubectl: own(Client::Kubectl)?, helm: own(Client::Helm)? })
     }
 }
 

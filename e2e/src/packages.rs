@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A file that a node needs and the Debian package that brings it.
-const NODE: [(&str, &str); 11] = [
+const NODE: [(&str, &str); 10] = [
     ("/usr/bin/containerd", "containerd"),
     ("/usr/bin/ctr", "containerd"),
     ("/usr/sbin/runc", "runc"),
@@ -23,7 +23,6 @@ const NODE: [(&str, &str); 11] = [
     ("/usr/sbin/conntrack", "conntrack"),
     ("/usr/sbin/iptables", "iptables"),
     ("/usr/bin/nsenter", "util-linux"),
-    ("/usr/bin/promtool", "prometheus"),
 ];
 
 /// What the images that tests run are made of.
@@ -58,12 +57,12 @@ fn merged_usr(file: &str) -> std::path::PathBuf {
     file.strip_prefix("/usr").unwrap_or(file).into()
 }
 
-/// Installs what a node and the images lack.
+/// Installs what a node, the images and the tests of metrics lack.
 ///
 /// # Errors
 /// Where apt is missing or fails.
 pub(crate) fn ensure() -> Result<()> {
-    ensure_all(&[NODE.as_slice(), &IMAGES].concat())
+    ensure_all(&[NODE.as_slice(), &IMAGES, &PROMETHEUS].concat())
 }
 
 /// Installs what the images lack.

@@ -3,7 +3,7 @@
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use portcullis_e2e::{
     Client, Cluster, LocalCluster, NodeOptions,
     image::{Architecture, OperatorImage},
@@ -46,19 +46,13 @@ enum Action {
     /// Print the path of a client of the cluster, built where it is not built yet.
     Tool {
         /// The client.
-        name: Tool,
+        name: Client,
     },
     /// Print the log of a process, or the names of all.
     Logs {
         /// The process, such as kubelet-node1.
         name: Option<String>,
     },
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Tool {
-    Kubectl,
-    Helm,
 }
 
 #[derive(Subcommand)]
@@ -136,7 +130,7 @@ async fn run(action: Action) -> Result<ExitCode> {
         }
         Action::Image(ImageAction::Build { arch, archive }) => build_image(arch, archive)?,
         Action::Kubeconfig => print(local.paths().kubeconfig().display())?,
-        Action::Tool { name } => print_tool(name)?,
+        Action::Tool { name } => print(name.ensure(&Settings::from_env()?)?.display())?,
         Action::Logs { name } => show_logs(&local, name.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
@@ -151,14 +145,6 @@ fn build_image(arch: Option<Architecture>, archive: Option<PathBuf>) -> Result<(
         image.image(&binary)?.write_archive(&archive)?;
     }
     print(binary.display())
-}
-
-fn print_tool(tool: Tool) -> Result<()> {
-    let client = match tool {
-        Tool::Kubectl => Client::Kubectl,
-        Tool::Helm => Client::Helm,
-    };
-    print(client.ensure(&Settings::from_env()?)?.display())
 }
 
 async fn show_status(local: &LocalCluster) -> Result<ExitCode> {
