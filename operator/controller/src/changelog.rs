@@ -1,12 +1,13 @@
 //! The digests that the served set went through, so that a node's digest says which changes the node has.
 //!
 //! Every change of what nodes serve gets an index. A node that reports the digest of index `i` has every change up to `i`, and
-//! so has a profile exactly when the profile last changed at or before `i`. No resource version is compared: a restored etcd
+//! so has a profile exactly when the last change that wrote a file of the profile is at or before `i`: a removal alone, of an old
+//! revision, takes nothing from a node that is behind it. No resource version is compared: a restored etcd
 //! or a relist can't make a false claim.
 
 use std::collections::{HashMap, VecDeque};
 
-use portcullis_api::{Owner, RevisionMeta, ServedSet, SetDigest};
+use portcullis_api::{Owner, RevisionMeta, ServedChange, ServedSet, SetDigest};
 use portcullis_profile::Digest;
 
 /// How many changes are remembered: a node that is further behind counts as unknown, which is never ready.
@@ -55,14 +56,14 @@ impl ChangeLog {
 
     /// Takes in a revision that the watch showed. Says whether what nodes serve has changed.
     pub(crate) fn apply(&mut self, meta: &RevisionMeta) -> bool {
-        let changed = !self.set.apply(meta).is_empty();
-        self.record_if(changed, &meta.owner)
+        let change = self.set.apply(meta);
+        self.record(&change, &meta.owner)
     }
 
     /// Takes out a revision that the watch showed as deleted. Says whether what nodes serve has changed.
     pub(crate) fn remove(&mut self, owner: &Owner, digest: &Digest) -> bool {
-        let changed = !self.set.remove(owner, digest).is_empty();
-        self.record_if(changed, owner)
+        let change = self.set.remove(owner, digest);
+        self.record(&change, owner)
     }
 
     /// Ends the first list: the state it left is the log's first entry. Later calls do nothing.
@@ -93,7 +94,7 @@ impl ChangeLog {
         self.entries.back().map(|entry| entry.digest)
     }
 
-    /// Since which change an owner's files are what they are.
+    /// Since which change every file that an owner has is there.
     pub(crate) fn last_change(&self, owner: &Owner) -> Index {
         // What is older than the log is older than every digest in it.
         self.last_change.get(owner).copied().unwrap_or(0)
@@ -108,13 +109,16 @@ impl ChangeLog {
             .filter_map(|entry| entry.owner.as_ref())
     }
 
-    fn record_if(&mut self, changed: bool, owner: &Owner) -> bool {
-        if changed && self.listed {
+    fn record(&mut self, change: &ServedChange, owner: &Owner) -> bool {
+        if !change.is_empty() && self.listed {
             self.newest += 1;
-            self.last_change.insert(owner.clone(), self.newest);
+            // A node that has yet to remove an old revision's file has all that the owner is to serve.
+            if !change.write.is_empty() {
+                self.last_change.insert(owner.clone(), self.newest);
+            }
             self.push(Some(owner.clone()));
         }
-        changed
+        !change.is_empty()
     }
 
     fn push(&mut self, owner: Option<Owner>) {
@@ -200,7 +204,17 @@ mod tests {
         log.remove(&owner("web"), &Digest::of(b"a"));
         assert_eq!(log.set().digest(), empty);
         assert_eq!(log.index_of(&empty), Some(2));
-        assert_eq!(log.last_change(&owner("web")), 2);
+    }
+
+    #[test]
+    fn a_removal_is_a_change_of_its_owner_only_where_it_makes_another_revision_current() {
+        let mut log = listed(&[meta("web", "a", 1), meta("web", "b", 2), meta("web", "c", 3)]);
+        let before = log.set().digest();
+        assert!(log.remove(&owner("web"), &Digest::of(b"a")), "nodes have a file to remove");
+        assert_ne!(log.set().digest(), before);
+        assert_eq!((log.newest(), log.last_change(&owner("web"))), (1, 0));
+        assert!(log.remove(&owner("web"), &Digest::of(b"c")));
+        assert_eq!((log.newest(), log.last_change(&owner("web"))), (2, 2), "b is current now");
     }
 
     #[test]

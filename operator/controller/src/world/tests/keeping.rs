@@ -45,8 +45,15 @@ fn the_history_beyond_its_limit_is_collectable_and_the_rest_is_not() {
     let doomed: Vec<Digest> =
         scene.world.collectable(scene.now).into_iter().map(|doomed| doomed.digest).collect();
     assert_eq!(doomed, [digests[0]], "one besides the current one is kept");
+    scene.writes();
+    // The node has not removed the old file yet, and so reports the digest from before.
     scene.world.revision_removed(&web(), &digests[0], scene.now);
     assert_eq!(scene.world.collectable(scene.now), []);
+    scene.settle(&web());
+    assert_eq!(scene.writes(), ["status True Distributed"], "of the revisions that are kept");
+    scene.report();
+    scene.settle(&web());
+    assert_eq!(scene.writes(), Vec::<String>::new());
 }
 
 #[test]
