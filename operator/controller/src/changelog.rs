@@ -42,7 +42,7 @@ impl Default for ChangeLog {
 }
 
 impl ChangeLog {
-    fn with_capacity(capacity: usize) -> Self {
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
         Self {
             set: ServedSet::default(),
             capacity,
@@ -100,13 +100,20 @@ impl ChangeLog {
         self.last_change.get(owner).copied().unwrap_or(0)
     }
 
-    /// The owners that changed after one index, up to another.
-    pub(crate) fn changed_between(&self, after: Index, until: Index) -> impl Iterator<Item = &Owner> {
+    /// Whether every change after this one is in the log. What a node has that is further behind is not known.
+    pub(crate) fn remembers(&self, index: Index) -> bool {
+        self.entries.front().is_some_and(|oldest| oldest.index <= index)
+    }
+
+    /// The owners that changed after one index, up to another; none where that is not remembered.
+    pub(crate) fn changed_between(&self, after: Index, until: Index) -> Option<impl Iterator<Item = &Owner>> {
         let start = self.entries.partition_point(|entry| entry.index <= after);
-        self.entries
+        let changed = self
+            .entries
             .range(start..)
             .take_while(move |entry| entry.index <= until)
-            .filter_map(|entry| entry.owner.as_ref())
+            .filter_map(|entry| entry.owner.as_ref());
+        self.remembers(after).then_some(changed)
     }
 
     fn record(&mut self, change: &ServedChange, owner: &Owner) -> bool {
@@ -181,10 +188,11 @@ mod tests {
         assert_eq!(log.index_of(&third), Some(2));
         assert_eq!(log.last_change(&owner("db")), 1);
         assert_eq!(log.last_change(&owner("web")), 2);
-        assert_eq!(log.changed_between(0, 1).collect::<Vec<_>>(), [&owner("db")]);
-        assert_eq!(log.changed_between(1, 2).collect::<Vec<_>>(), [&owner("web")]);
-        assert_eq!(log.changed_between(0, 2).count(), 2);
-        assert_eq!(log.changed_between(2, 2).count(), 0);
+        let between = |after, until| log.changed_between(after, until).unwrap().collect::<Vec<_>>();
+        assert_eq!(between(0, 1), [&owner("db")]);
+        assert_eq!(between(1, 2), [&owner("web")]);
+        assert_eq!(between(0, 2).len(), 2);
+        assert_eq!(between(2, 2).len(), 0);
     }
 
     #[test]
@@ -237,6 +245,8 @@ mod tests {
         assert_eq!(log.index_of(&digests[0]), None);
         assert_eq!(log.index_of(&digests[1]), None);
         assert_eq!(log.index_of(&digests[2]), Some(2));
+        assert!(log.changed_between(1, 4).is_none());
+        assert!(log.changed_between(2, 4).is_some());
         assert_eq!(log.last_change(&owner("p1")), 0);
         assert_eq!(log.last_change(&owner("p2")), 2);
     }

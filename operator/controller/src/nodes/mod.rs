@@ -363,7 +363,8 @@ fn affected(before: Option<&View>, after: Option<&View>, log: &ChangeLog) -> Aff
         .filter_map(owner_of)
         .collect();
     let between = |one: Index, other: Index| {
-        Affected::owners(log.changed_between(one.min(other), one.max(other)).cloned().collect())
+        let changed = log.changed_between(one.min(other), one.max(other));
+        changed.map_or(Affected::Everything, |changed| Affected::owners(changed.cloned().collect()))
     };
     let moved = match (&before.progress, &after.progress) {
         (before, after) if before == after => Affected::Nothing,

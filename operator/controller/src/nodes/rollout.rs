@@ -60,6 +60,10 @@ impl Nodes {
                 continue;
             }
             let why = match view.progress {
+                // The log may have gone on since this was seen: which changes it is behind is not known any more.
+                Progress::Known(index) if !log.remembers(index) => {
+                    "is further behind than changes are remembered"
+                }
                 Progress::Known(index) if published && index >= since => {
                     rollout.ready += 1;
                     continue;
@@ -69,7 +73,9 @@ impl Nodes {
                 Progress::Truncated => "reports more failures than its status can list",
                 Progress::Unknown { since: unknown_since, last } => {
                     let ends = match last {
-                        Some(last) if last >= since => leader_grace.max(unknown_since + UNKNOWN_GRACE),
+                        Some(last) if log.remembers(last) && last >= since => {
+                            leader_grace.max(unknown_since + UNKNOWN_GRACE)
+                        }
                         Some(_) => unknown_since,
                         None => leader_grace,
                     };

@@ -37,7 +37,10 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
-        let mut log = ChangeLog::default();
+        Self::with(ChangeLog::default())
+    }
+
+    fn with(mut log: ChangeLog) -> Self {
         log.apply(&meta("web", "a", 1));
         log.first_list_done();
         let mut cluster = Self { log, nodes: Nodes::default(), now: Instant::now() };
@@ -297,4 +300,24 @@ fn a_set_that_comes_back_to_an_earlier_digest_takes_its_nodes_along() {
     assert!(gone);
     assert_eq!(cluster.nodes.log_grew(&cluster.log, cluster.now), only("db"));
     assert_eq!(cluster.nodes.views().next().unwrap().1.progress, Progress::Known(2));
+}
+
+#[test]
+fn a_node_that_is_further_behind_than_the_log_reaches_has_nothing_until_it_reports() {
+    let mut cluster = Cluster::with(ChangeLog::with_capacity(3));
+    cluster.write(&meta("db", "x", 1));
+    assert_eq!(cluster.counts("db", "x"), (0, 1));
+    for number in 0..3 {
+        cluster.write(&meta(&format!("other{number}"), "y", 1));
+    }
+    assert_eq!(cluster.log.last_change(&owner("db")), 0, "it is forgotten when db changed");
+    assert_eq!(cluster.counts("db", "x"), (0, 1));
+    assert_eq!(
+        cluster.counts("web", "a"),
+        (0, 1),
+        "whether it changed since the node's report is forgotten too"
+    );
+    assert_eq!(cluster.report("a", |_| {}), Affected::Everything);
+    assert_eq!(cluster.counts("db", "x"), (1, 1));
+    assert_eq!(cluster.counts("web", "a"), (1, 1));
 }
