@@ -1,6 +1,6 @@
 //! On which of the nodes that count a profile is.
 
-use portcullis_api::{FailingNode, MAX_FAILING_NODES, Owner};
+use portcullis_api::{FailingNode, MAX_FAILING_NODES, Owner, bounded_message};
 use portcullis_profile::Digest;
 use tokio::time::Instant;
 
@@ -99,6 +99,7 @@ fn failing(name: &str, view: &View, owner: &Owner) -> Option<FailingNode> {
     Some(FailingNode {
         node: name.to_owned(),
         reason: failure.reason.as_str().to_owned(),
-        message: format!("{}: {}", failure.path, failure.message),
+        // A report's path and message fill the bound of this one together, and an agent's word is not to stop a status.
+        message: bounded_message(format!("{}: {}", failure.path, failure.message)),
     })
 }

@@ -321,3 +321,17 @@ fn a_node_that_is_further_behind_than_the_log_reaches_has_nothing_until_it_repor
     assert_eq!(cluster.counts("db", "x"), (1, 1));
     assert_eq!(cluster.counts("web", "a"), (1, 1));
 }
+
+#[test]
+fn the_longest_failure_that_a_report_may_hold_fits_a_profiles_status() {
+    let mut cluster = Cluster::new();
+    cluster.report("a", |report| {
+        report.failures = vec![NodeFailure {
+            path: "é".repeat(512),
+            message: "é".repeat(portcullis_api::MAX_MESSAGE_LENGTH),
+            ..failure("web")
+        }];
+    });
+    let rollout = cluster.rollout("web", "a");
+    assert_eq!(rollout.failing_nodes[0].message.chars().count(), portcullis_api::MAX_MESSAGE_LENGTH);
+}
