@@ -222,7 +222,9 @@ async fn gives_agents_no_right_that_speaks_for_another_node() -> Result<()> {
         assert!(!text.contains('*'), "{} has a wildcard", role["metadata"]["name"]);
         assert!(!text.contains("secrets"), "{} reads secrets", role["metadata"]["name"]);
     }
-    for policy in ["portcullis-agent-own-node", "portcullis-revision-writers"] {
+    for policy in
+        ["portcullis-agent-own-node", "portcullis-revision-writers", "portcullis-pods-of-own-namespace"]
+    {
         let found = find(&objects, "ValidatingAdmissionPolicy", policy)?;
         assert_eq!(found["spec"]["failurePolicy"], "Fail");
         let binding = find(&objects, "ValidatingAdmissionPolicyBinding", policy)?;

@@ -12,6 +12,7 @@ mod faults;
 mod gate;
 mod history;
 mod hostile;
+mod pods;
 mod requests;
 mod restarts;
 mod status;
