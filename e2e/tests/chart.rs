@@ -8,16 +8,40 @@ use serde_json::{Value, json};
 
 const CHART: &str = "charts/portcullis";
 const NAMESPACE: &str = "portcullis-system";
+/// The one value without a default.
+const IMAGE: &str = "image.repository=registry.example.com/portcullis";
 /// A value set for each switch of the chart, all of which must render and lint.
-const VALUE_SETS: [&[&str]; 9] = [
+const VALUE_SETS: [&[&str]; 10] = [
     &[],
     &["admissionPolicies.enabled=false", "crds.install=false", "rbac.aggregate=false"],
     &["networkPolicy.enabled=false", "priorityClassQuota.enabled=false", "metrics.service.enabled=false"],
     &["metrics.serviceMonitor.enabled=true", "metrics.prometheusRule.enabled=true"],
-    &["image.repository=registry.example.com/portcullis", "imagePullSecrets[0].name=regcred"],
+    &["imagePullSecrets[0].name=regcred", "image.pullPolicy=Always", "removeFiles=true"],
     &["kubelet.rootDirectory=/var/lib/k0s/kubelet", "kubelet.subdirectory=portcullis", "listenAddress=[::]"],
     &["agent.seLinuxOptions.type=spc_t", "agent.maxUnavailable=3", "agent.extraArgs[0]=--rehash-seconds=60"],
     &["recorder.enabled=true"],
+    // What people set everywhere, keys that the chart has itself among them.
+    &[
+        "recorder.enabled=true",
+        r"agent.nodeSelector.kubernetes\.io/os=linux",
+        r"controller.nodeSelector.kubernetes\.io/os=linux",
+        r"recorder.nodeSelector.kubernetes\.io/os=linux",
+        r"agent.podLabels.app\.kubernetes\.io/part-of=platform",
+        r"controller.podLabels.app\.kubernetes\.io/component=mine",
+        r"recorder.podLabels.team=platform",
+        r"agent.podAnnotations.kubectl\.kubernetes\.io/default-container=agent",
+        "controller.tolerations[0].operator=Exists",
+        "controller.topologySpreadConstraints[0].topologyKey=rack",
+        "controller.affinity.nodeAffinity.a=b",
+        "admissionPolicies.revisionWriters[0]=system:serviceaccount:velero:velero",
+        "admissionPolicies.podsOfOwnNamespace=false",
+        "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
+        "metrics.service.annotations.a=b",
+        "metrics.serviceMonitor.enabled=true",
+        r"metrics.serviceMonitor.labels.app\.kubernetes\.io/part-of=platform",
+        "metrics.prometheusRule.enabled=true",
+        r"metrics.prometheusRule.labels.app\.kubernetes\.io/part-of=platform",
+    ],
     &[
         "recorder.enabled=true",
         "metrics.serviceMonitor.enabled=true",
@@ -34,7 +58,7 @@ async fn helm() -> Result<Command> {
 
 async fn render(settings: &[&str]) -> Result<Vec<Value>> {
     let mut helm = helm().await?;
-    helm.args(["template", "portcullis", CHART, "--namespace", NAMESPACE]);
+    helm.args(["template", "portcullis", CHART, "--namespace", NAMESPACE, "--set", IMAGE]);
     for setting in settings {
         helm.args(["--set", setting]);
     }
@@ -76,7 +100,7 @@ fn arguments(workload: &Value) -> Vec<&str> {
 async fn lints_and_renders_with_every_switch() -> Result<()> {
     for settings in VALUE_SETS {
         let mut helm = helm().await?;
-        helm.args(["lint", "--strict", CHART]);
+        helm.args(["lint", "--strict", CHART, "--set", IMAGE]);
         for setting in settings {
             helm.args(["--set", setting]);
         }
@@ -108,12 +132,15 @@ async fn installs_the_image_of_its_own_version() -> Result<()> {
 
     let digest = format!("sha256:{}", "0".repeat(64));
     for (settings, image) in [
-        (vec![], format!("portcullis:{version}")),
+        (vec![], format!("registry.example.com/portcullis:{version}")),
         (
             vec!["image.repository=r.example/p".to_owned(), "image.tag=v7".to_owned()],
             "r.example/p:v7".to_owned(),
         ),
-        (vec![format!("image.digest={digest}")], format!("portcullis:{version}@{digest}")),
+        (
+            vec![format!("image.digest={digest}")],
+            format!("registry.example.com/portcullis:{version}@{digest}"),
+        ),
     ] {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let objects = render(&settings).await?;
@@ -138,6 +165,8 @@ async fn refuses_values_that_it_does_not_know_or_that_can_not_work() -> Result<(
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("controller.replicas=many", "replicas"),
         ("log.format=xml", "format"),
+        ("listenAddress=127.0.0.1", "listenAddress"),
+        ("image.repository=", "registry.example.com/portcullis"),
         ("agent.maxUnavailable=0%", "maxUnavailable"),
         ("admissionPolicies.revisionWriters[0]=it's me", "revisionWriters"),
     ] {
@@ -155,7 +184,8 @@ async fn refuses_values_that_it_does_not_know_or_that_can_not_work() -> Result<(
 async fn says_what_an_old_cluster_lacks() -> Result<()> {
     let template = async |settings: &[&str]| -> Result<String> {
         let mut helm = helm().await?;
-        helm.args(["template", "portcullis", CHART, "--kube-version", "1.29.0"]).args(settings);
+        helm.args(["template", "portcullis", CHART, "--kube-version", "1.29.0", "--set", IMAGE])
+            .args(settings);
         output(&mut helm)
     };
     let said = format!("{:#}", template(&[]).await.err().context("1.29 was taken with admission policies")?);
@@ -242,7 +272,12 @@ async fn gives_agents_no_right_that_speaks_for_another_node() -> Result<()> {
 async fn keeps_definitions_on_uninstall_and_has_all_of_them() -> Result<()> {
     let objects = render(&[]).await?;
     let mut names: Vec<&str> = of_kind(&objects, "CustomResourceDefinition")
-        .inspect(|crd| assert_eq!(crd["metadata"]["annotations"]["helm.sh/resource-policy"], "keep"))
+        .inspect(|crd| {
+            let annotations = &crd["metadata"]["annotations"];
+            assert_eq!(annotations["helm.sh/resource-policy"], "keep");
+            assert_eq!(annotations["argocd.argoproj.io/sync-options"], "Prune=false,ServerSideApply=true");
+            assert_eq!(annotations["kustomize.toolkit.fluxcd.io/prune"], "disabled");
+        })
         .filter_map(|crd| crd["spec"]["names"]["kind"].as_str())
         .collect();
     names.sort_unstable();

@@ -24,6 +24,26 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 {{- end -}}
 
+{{/*
+The same with a user's, each key once: a key that is written twice is refused by kustomize, and with it by Flux. The chart's own win,
+because selectors and NetworkPolicies go by them. Argument: (list . "component" user's)
+*/}}
+{{- define "portcullis.labelsWith" -}}
+{{- $own := include "portcullis.labels" (list (index . 0) (index . 1)) | fromYaml -}}
+{{ toYaml (merge $own (index . 2)) }}
+{{- end -}}
+
+{{/* A pod's annotations; a user's own choice of the default container wins. Argument: (list "container" user's) */}}
+{{- define "portcullis.podAnnotations" -}}
+{{- $own := dict "kubectl.kubernetes.io/default-container" (index . 0) -}}
+{{ toYaml (mergeOverwrite $own (index . 1)) }}
+{{- end -}}
+
+{{/* Linux nodes alone, whatever else a user asks for. Argument: user's */}}
+{{- define "portcullis.nodeSelector" -}}
+{{ toYaml (merge (dict "kubernetes.io/os" "linux") .) }}
+{{- end -}}
+
 {{/* The workloads, separated by spaces. */}}
 {{- define "portcullis.components" -}}
 controller agent{{ if .Values.recorder.enabled }} recorder{{ end }}

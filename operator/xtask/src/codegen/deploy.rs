@@ -16,6 +16,8 @@ const HEADER: &str = "\
 ";
 const NAMESPACE: &str = "portcullis-system";
 const CHART: &str = "charts/portcullis";
+/// Where the image is, until a kustomization says so. The domain is nobody's (RFC 2606), so nobody can put an image there.
+const REPOSITORY: &str = "registry.example.com/portcullis";
 /// The Kubernetes version to render for, so that the result does not depend on Helm's own.
 const KUBERNETES: &str = "1.30.0";
 
@@ -28,6 +30,7 @@ pub fn artefacts(root: &Path, helm: &OsStr) -> Result<Vec<Artefact>> {
         let output = Command::new(helm)
             .current_dir(root)
             .args(["template", "portcullis", CHART, "--namespace", NAMESPACE, "--kube-version", KUBERNETES])
+            .args(["--set", &format!("image.repository={REPOSITORY}")])
             .args(arguments)
             .output()
             .with_context(|| format!("can't run {}: set HELM to Helm's path", helm.display()))?;
@@ -67,9 +70,9 @@ pub fn stale(root: &Path, helm: &OsStr) -> Result<BTreeSet<String>> {
 }
 
 const KUSTOMIZATION: &str = "\
-# kubectl apply --server-side -k deploy
 # Your own kustomization names this folder as a resource and sets where the image is:
-#   images: [{name: portcullis, newName: registry.example.com/portcullis}]
+#   images: [{name: registry.example.com/portcullis, newName: registry.your.org/portcullis}]
+# Then: kubectl apply --server-side -k .
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources:
