@@ -164,6 +164,16 @@ fn every_module_has_a_name_of_its_own() {
 }
 
 #[test]
+fn uninstalling_names_every_definition() {
+    let page = workspace_root().expect("the workspace").join("docs/uninstall.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    for crd in portcullis_api::crds().expect("definitions") {
+        let name = crd.metadata.name.expect("a definition has a name");
+        assert!(page.contains(&name), "docs/uninstall.md leaves {name}");
+    }
+}
+
+#[test]
 fn generated_files_are_fresh() {
     let root = workspace_root().expect("the workspace");
     let stale = codegen::stale(&root).expect("generated files can be rendered");
