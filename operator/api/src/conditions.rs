@@ -43,6 +43,8 @@ pub enum Reason {
     InvalidProfile,
     /// The profile is looser than the runtime default, and its namespace has no permission for that.
     LooserThanRuntimeDefault,
+    /// The profile has a listener, and its namespace has no permission for that.
+    ListenerNotPermitted,
     /// A base does not exist.
     BaseNotFound,
     /// A base has an error of its own.
@@ -72,6 +74,7 @@ impl Reason {
             Self::NoNodes => "NoNodes",
             Self::InvalidProfile => "InvalidProfile",
             Self::LooserThanRuntimeDefault => "LooserThanRuntimeDefault",
+            Self::ListenerNotPermitted => "ListenerNotPermitted",
             Self::BaseNotFound => "BaseNotFound",
             Self::BaseInvalid => "BaseInvalid",
             Self::BaseCycle => "BaseCycle",

@@ -231,6 +231,19 @@ fn an_argument_that_the_runtime_default_denies_is_looser_too() {
 }
 
 #[test]
+fn a_listener_on_the_node_needs_permission() {
+    let document = json!({
+        "defaultAction": "SCMP_ACT_ERRNO", "listenerPath": "/run/agent.sock",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    let part = || own_part(Arc::new(Profile::parse(document.to_string().as_bytes()).unwrap()));
+    let stall = compose(vec![part()], Mode::Enforce, false).unwrap_err();
+    assert_eq!(stall.reason, Reason::ListenerNotPermitted);
+    assert!(stall.message.contains("label namespace shop with"), "{stall:?}");
+    assert!(compose(vec![part()], Mode::Enforce, true).is_ok());
+}
+
+#[test]
 fn the_runtime_default_itself_is_not_looser() {
     for default in portcullis_profile::runtime_defaults() {
         let part = own_part(Arc::new(default.profile.clone()));
