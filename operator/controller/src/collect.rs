@@ -73,14 +73,27 @@ async fn round(shared: &Shared, held_off: &mut HeldOff) -> Result<(), Failure> {
         None => return Ok(()),
     };
     for doomed in doomed {
+        // Another leads from then on.
+        if shared.shutdown.is_cancelled() {
+            return Ok(());
+        }
         // Things may have changed during the pass: a pin, or an edit, may want the revision back.
         if !shared.world().collectable_of(&doomed.owner, Instant::now()).contains(&doomed) {
             continue;
         }
         if is_named(shared, &usage, &doomed) {
             held_off.hold(&doomed, now);
-        } else if shared.cluster.delete_revision(&doomed).await? {
-            shared.metrics.collected.inc();
+            continue;
+        }
+        match shared.cluster.delete_revision(&doomed).await {
+            Ok(true) => shared.metrics.collected.inc(),
+            Ok(false) => {}
+            // What refuses one need not refuse the next; it is asked for again more rarely.
+            Err(failure) if failure.category().concerns_object() => {
+                shared.report_failure(&failure, None);
+                held_off.hold(&doomed, now);
+            }
+            Err(failure) => return Err(failure),
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use crate::{error::Failure, nodes::Nodes, shared::Shared};
+use crate::{nodes::Nodes, shared::Shared};
 
 /// How long changes are gathered, and how long a failed round rests.
 const GATHER: Duration = Duration::from_millis(200);
@@ -17,6 +17,11 @@ struct Todo {
     create: Vec<(String, String)>,
     /// Objects, with their UIDs, that belong to no node.
     delete: Vec<(String, Option<String>)>,
+}
+
+enum Change {
+    Delete((String, Option<String>)),
+    Create((String, String)),
 }
 
 fn todo(nodes: &Nodes) -> Todo {
@@ -47,22 +52,35 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         // Also lets the watch show what the last round wrote.
         sleep(GATHER).await;
         let todo = todo(shared.world().nodes());
-        if let Err(failure) = round(&shared, todo).await {
-            shared.report_failure(&failure, None);
+        if !round(&shared, todo).await {
             sleep(REST).await;
             shared.nodes_changed.notify_one();
         }
     }
 }
 
-async fn round(shared: &Shared, todo: Todo) -> Result<(), Failure> {
-    for (name, uid) in todo.delete {
-        shared.cluster.delete_report(&name, uid).await?;
+/// Does it all, and says whether that worked. One object that something refuses must not keep the others from their nodes; where the API
+/// server itself has trouble, the rest waits.
+async fn round(shared: &Shared, todo: Todo) -> bool {
+    let mut whole = true;
+    let deletions = todo.delete.into_iter().map(Change::Delete);
+    for change in deletions.chain(todo.create.into_iter().map(Change::Create)) {
+        if shared.shutdown.is_cancelled() {
+            return whole;
+        }
+        let done = match change {
+            Change::Delete((name, uid)) => shared.cluster.delete_report(&name, uid).await.map(drop),
+            Change::Create((name, uid)) => shared.cluster.create_report(&name, &uid).await,
+        };
+        if let Err(failure) = done {
+            shared.report_failure(&failure, None);
+            whole = false;
+            if !failure.category().concerns_object() {
+                break;
+            }
+        }
     }
-    for (name, uid) in todo.create {
-        shared.cluster.create_report(&name, &uid).await?;
-    }
-    Ok(())
+    whole
 }
 
 #[cfg(test)]

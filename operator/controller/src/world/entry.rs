@@ -77,10 +77,11 @@ pub(crate) struct InUse {
 }
 
 impl InUse {
-    /// When to ask again: after 5 s, then ever later, at last once a minute.
+    /// When to ask again: after 5 s, then ever later, at last every five minutes. A profile that is deleted while a Deployment still names
+    /// it stays for weeks, and each time all of the cluster's pods are listed.
     pub(crate) fn ask_again(&self) -> Instant {
-        let factor = 1 << self.times.saturating_sub(1).min(4);
-        self.asked + (Duration::from_secs(5) * factor).min(Duration::from_secs(60))
+        let factor = 1 << self.times.saturating_sub(1).min(6);
+        self.asked + (Duration::from_secs(5) * factor).min(Duration::from_secs(300))
     }
 }
 
