@@ -165,7 +165,10 @@ impl Repository {
         };
         let known = self.authorization();
         let response = send(known.clone()).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // Only the registry itself may ask who that is, and say where its tokens are: whoever it redirected to, or sent an
+        // upload to, would be told the password.
+        let is_registrys = response.url().origin() == self.base.origin();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_registrys {
             return Ok(response);
         }
         let Some(challenge) = Challenge::of(response.headers()) else { return Ok(response) };

@@ -193,3 +193,33 @@ async fn credentials_go_to_no_other_host() {
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert!(asked.iter().all(|asked| asked.authorization.is_none()), "{asked:?}");
 }
+
+#[tokio::test]
+async fn a_challenge_of_another_host_is_not_answered() {
+    for challenge in ["Basic realm=\"x\"", "Bearer realm=\"http://TOKENS/token\",service=\"x\""] {
+        let tokens = Fake::lying(|_| Some(token(r#"{"token": "good"}"#))).await;
+        let challenge = challenge.replace("TOKENS", &tokens.host);
+        let other = Fake::lying(move |_| Some(unauthorized(&challenge))).await;
+        let place = HeaderValue::from_str(&format!("http://{}/x?state=x", other.host)).unwrap();
+        let fake = Fake::lying(move |asked| {
+            let status = match asked.line.split(' ').next() {
+                Some("GET") => StatusCode::TEMPORARY_REDIRECT,
+                Some("POST") => StatusCode::ACCEPTED,
+                _ => return None,
+            };
+            let mut answer = whole(status, "x/y", "");
+            answer.headers_mut().insert(LOCATION, place.clone());
+            Some(answer)
+        })
+        .await;
+        let pulled = pull(&fake.reference("web:1"), &Wanted::default(), &user()).await.map(drop);
+        let pushed = push(&profile(), &fake.reference("web:2"), &Default::default(), &user()).await.map(drop);
+        for error in [pulled.unwrap_err().to_string(), pushed.unwrap_err().to_string()] {
+            assert!(error.contains(&other.host) && error.contains("refuses access (401"), "{error}");
+        }
+        assert_eq!(tokens.lines(), Vec::<String>::new());
+        let asked = [fake.asked(), other.asked()].concat();
+        assert!(asked.iter().all(|asked| asked.authorization.is_none()), "{asked:?}");
+        assert_eq!(other.lines().len(), 2);
+    }
+}
