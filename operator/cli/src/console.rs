@@ -16,13 +16,49 @@ const NOTE: Style = AnsiColor::Cyan.on_default().bold();
 ///
 /// That is where the stream is no terminal, and where `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) struct Console {
-    out: io::BufWriter<AutoStream<io::Stdout>>,
+    out: io::BufWriter<Reader<AutoStream<io::Stdout>>>,
     errors: AutoStream<io::Stderr>,
+}
+
+/// Whoever reads the answer. One that has seen enough and is gone, as in `kubectl seccomp explain FILE | head`, is no failure, and must not
+/// keep a command from its verdict: what comes after is dropped.
+struct Reader<W> {
+    stream: W,
+    is_gone: bool,
+}
+
+impl<W> Reader<W> {
+    const fn new(stream: W) -> Self {
+        Self { stream, is_gone: false }
+    }
+
+    fn unless_gone<T>(&mut self, done: T, act: impl FnOnce(&mut W) -> io::Result<T>) -> io::Result<T> {
+        if self.is_gone {
+            return Ok(done);
+        }
+        match act(&mut self.stream) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_gone = true;
+                Ok(done)
+            }
+            other => other,
+        }
+    }
+}
+
+impl<W: Write> Write for Reader<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_gone(bytes.len(), |stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_gone((), Write::flush)
+    }
 }
 
 impl Console {
     pub(crate) fn new() -> Self {
-        Self { out: io::BufWriter::new(stdout()), errors: stderr() }
+        Self { out: io::BufWriter::new(Reader::new(stdout())), errors: stderr() }
     }
 
     /// Standard output: the answer.
@@ -34,6 +70,11 @@ impl Console {
     pub(crate) fn flush(&mut self) -> anyhow::Result<()> {
         self.out.flush()?;
         Ok(())
+    }
+
+    /// Whether the reader of standard output was found to be gone, so that a command without an end has nobody to go on for.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.out.get_ref().is_gone
     }
 
     /// Says on standard error how far something is, or what it came to: no part of the answer.
@@ -68,9 +109,35 @@ fn fit(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether an error means that a pipe's reader has gone.
-pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A stream whose every write ends so.
+    struct Fails(io::ErrorKind, usize);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_failure_and_a_full_disk_is_one() {
+        let mut gone = Reader::new(Fails(io::ErrorKind::BrokenPipe, 0));
+        assert!(!gone.is_gone);
+        gone.write_all(b"a").unwrap();
+        gone.write_all(b"b").unwrap();
+        gone.flush().unwrap();
+        assert!(gone.is_gone);
+        assert_eq!(gone.stream.1, 1, "nothing is written any more");
+        let mut full = Reader::new(Fails(io::ErrorKind::StorageFull, 0));
+        assert_eq!(full.write_all(b"a").unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert!(!full.is_gone);
+    }
 }

@@ -28,7 +28,7 @@ use clap_complete::CompleteEnv;
 
 use cli::Cli;
 use console::Console;
-use verdict::{ERROR, Verdict};
+use verdict::ERROR;
 
 /// Runs the command that the arguments ask for, and says what went wrong.
 ///
@@ -53,8 +53,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let ended = cli.command.run(&mut console).and_then(|verdict| console.flush().map(|()| verdict));
     match ended {
         Ok(verdict) => verdict.into(),
-        // The reader of a pipe has seen enough, as in `kubectl seccomp explain FILE | head`.
-        Err(error) if console::is_broken_pipe(&error) => Verdict::Yes.into(),
         Err(error) => {
             console.error(&error);
             ExitCode::from(ERROR)

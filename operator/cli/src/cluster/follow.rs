@@ -55,7 +55,9 @@ pub(crate) async fn follow<F: Followed>(
 ) -> Result<Verdict> {
     console.flush()?;
     let mut changes = pin!(followed.changes());
-    while let Some(change) = changes.next().await {
+    while !console.is_unread()
+        && let Some(change) = changes.next().await
+    {
         change?;
         // What has come meanwhile is in what is read now.
         let more = async {
