@@ -20,8 +20,10 @@ use crate::{Error, Reference, Result, error::shown};
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// How long a program that keeps credentials may take: it may ask its user for a password.
 const HELPER: Duration = Duration::from_secs(60);
+/// The names under which Docker Hub's credentials are kept: podman's, the registry's own, docker's.
+const DOCKER_HUB: [&str; 3] = ["docker.io", "index.docker.io", DOCKERS_NAME];
 /// The name under which docker keeps Docker Hub's credentials.
-const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+const DOCKERS_NAME: &str = "https://index.docker.io/v1/";
 
 /// Who asks a registry.
 #[derive(Clone)]
@@ -160,7 +162,12 @@ fn key(config: &Value, reference: &Reference) -> Option<String> {
         name.truncate(name.rfind('/').unwrap_or_default());
     }
     let asks = ["auths", "credHelpers", "credsStore"].iter().any(|key| !config[key].is_null());
-    let own = if is_docker_hub && !has("credHelpers", registry) { DOCKER_HUB } else { registry };
+    let own = if is_docker_hub {
+        let found = DOCKER_HUB.into_iter().find(|name| has("credHelpers", name) || has("auths", name));
+        found.unwrap_or(DOCKERS_NAME)
+    } else {
+        registry
+    };
     asks.then(|| own.to_owned())
 }
 
@@ -203,6 +210,21 @@ mod tests {
             assert_eq!(user(find(config, reference).unwrap()), wanted, "{reference}");
         }
         assert_eq!(user(find("{}", "r.example/x").unwrap()), "nobody");
+    }
+
+    #[test]
+    fn docker_hub_has_several_names() {
+        for name in ["docker.io", "index.docker.io", "https://index.docker.io/v1/"] {
+            let config = format!(r#"{{"auths": {{"{name}": {{"auth": "eDp5"}}}}}}"#);
+            assert_eq!(user(find(&config, "nginx").unwrap()), "x:y", "{name}");
+            // What a program keeps is asked for by the name that the file has for it.
+            let config = format!(r#"{{"credHelpers": {{"{name}": "no-such-helper"}}}}"#);
+            let error = find(&config, "nginx").map(user).unwrap_err().to_string();
+            assert!(error.contains("in PATH?"), "{name}: {error}");
+        }
+        let config = r#"{"auths": {"docker.io": {"auth": "YTpi"}, "docker.io/team": {"auth": "eDp5"}}}"#;
+        assert_eq!(user(find(config, "team/app").unwrap()), "x:y");
+        assert_eq!(user(find(config, "nginx").unwrap()), "a:b");
     }
 
     #[test]
