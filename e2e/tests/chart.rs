@@ -11,7 +11,7 @@ const NAMESPACE: &str = "portcullis-system";
 /// The one value without a default.
 const IMAGE: &str = "image.repository=registry.example.com/portcullis";
 /// A value set for each switch of the chart, all of which must render and lint.
-const VALUE_SETS: [&[&str]; 10] = [
+const VALUE_SETS: [&[&str]; 11] = [
     &[],
     &["admissionPolicies.enabled=false", "crds.install=false", "rbac.aggregate=false"],
     &["networkPolicy.enabled=false", "priorityClassQuota.enabled=false", "metrics.service.enabled=false"],
@@ -42,6 +42,7 @@ const VALUE_SETS: [&[&str]; 10] = [
         "metrics.prometheusRule.enabled=true",
         r"metrics.prometheusRule.labels.app\.kubernetes\.io/part-of=platform",
     ],
+    &["recorder.enabled=true", "recorder.appArmorProfile=null"],
     &[
         "recorder.enabled=true",
         "metrics.serviceMonitor.enabled=true",
@@ -312,6 +313,10 @@ async fn looks_at_recordings_only_where_the_recorder_is_asked_for() -> Result<()
     assert_eq!(context["capabilities"], json!({ "drop": ["ALL"], "add": ["BPF", "PERFMON"] }));
     assert_eq!(context["privileged"], false);
     assert_eq!(pod(recorder)["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    // The runtimes' own AppArmor profile denies writing to the BPF file system.
+    assert_eq!(context["appArmorProfile"], json!({ "type": "Unconfined" }));
+    let left = render(&["recorder.enabled=true", "recorder.appArmorProfile=null"]).await?;
+    assert!(!find(&left, "DaemonSet", "portcullis-recorder")?.to_string().contains("appArmorProfile"));
     for shared in ["hostPID", "hostNetwork", "hostIPC"] {
         assert!(pod(recorder).get(shared).is_none(), "{shared}");
     }

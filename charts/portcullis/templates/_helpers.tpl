@@ -91,3 +91,8 @@ readinessProbe:
   timeoutSeconds: 5
   failureThreshold: 2
 {{- end -}}
+
+{{/* What the annotation of Kubernetes before 1.30 calls an AppArmor profile: AppArmorBetaProfileNamePrefix in k8s.io/api. */}}
+{{- define "portcullis.appArmorAnnotation" -}}
+{{- if eq .type "Localhost" }}localhost/{{ .localhostProfile }}{{ else if eq .type "RuntimeDefault" }}runtime/default{{ else }}unconfined{{ end }}
+{{- end }}

@@ -36,7 +36,7 @@ pub enum Error {
     #[error("{0} containers at a time are too many or too few: 1 to 1024 are possible")]
     Containers(u32),
     /// A file of the BPF file system.
-    #[error("can't {what} {path}: {source}")]
+    #[error("can't {what} {path}: {source}{}", remedy(source))]
     Pin {
         /// What was tried.
         what: &'static str,
@@ -81,4 +81,35 @@ pub enum Error {
     /// A container that still counts.
     #[error("the container is still there and still watched, so it can't be forgotten")]
     StillWatched,
+}
+
+/// Root owns the BPF file system, so where it is refused something else forbids it.
+fn remedy(error: &io::Error) -> &'static str {
+    // `PermissionDenied` is both EACCES and EPERM.
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "; be root, and check the node's AppArmor or SELinux denials (the chart's values recorder.appArmorProfile and recorder.seLinuxOptions)"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_write_names_what_may_forbid_it() {
+        let said = |errno: Errno| {
+            let path = PathBuf::from("/sys/fs/bpf/portcullis/node");
+            Error::Pin { what: "make", path, source: errno.into() }.to_string()
+        };
+        for refused in [Errno::ACCESS, Errno::PERM] {
+            let said = said(refused);
+            assert!(said.starts_with("can't make /sys/fs/bpf/portcullis/node: "), "{said}");
+            assert!(said.contains("AppArmor") && said.contains("SELinux"), "{said}");
+        }
+        assert!(!said(Errno::NOSPC).contains("AppArmor"));
+    }
 }
