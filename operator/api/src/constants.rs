@@ -31,6 +31,9 @@ pub const OWNER_UID_ANNOTATION: &str = "portcullis.dev/owner-uid";
 pub const RUN_LABEL: &str = "portcullis.dev/run";
 /// Profile annotation: the UID of the recording that created it, and that alone updates it.
 pub const RECORDING_UID_ANNOTATION: &str = "portcullis.dev/recording-uid";
+/// Profile annotation: the digest of what its recording had seen when it was made, `sha256:<hex>`. Once the recording has ended, a profile of
+/// the same is made no second time, so that what became of it since stays.
+pub const RECORDED_DIGEST_ANNOTATION: &str = "portcullis.dev/recorded-digest";
 /// Server-side apply field manager of the recorders.
 pub const RECORDER_MANAGER: &str = "portcullis-recorder";
 

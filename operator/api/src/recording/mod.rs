@@ -177,8 +177,9 @@ pub struct RecordingEnd {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordingOutput {
-    /// Create the SeccompProfile in Audit mode, and update it while the recording goes on. A profile of that name that the recording
-    /// did not create is left alone. The profile stays when the recording is deleted.
+    /// Create the SeccompProfile in Audit mode, and update its content while the recording goes on; mode, pin and revisionHistoryLimit stay
+    /// as they are set. A profile of that name that the recording did not create is left alone. The profile stays when the recording is
+    /// deleted.
     #[serde(default)]
     pub create: bool,
 }

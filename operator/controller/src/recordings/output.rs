@@ -4,10 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_api::{
-    ProfileSpec, RECORDING_UID_ANNOTATION, RecordingReason, SeccompProfile, SeccompProfileSpec,
-    SeccompRecording,
+    ProfileSpec, RECORDED_DIGEST_ANNOTATION, RECORDING_UID_ANNOTATION, RecordingReason, SeccompProfile,
+    SeccompProfileSpec, SeccompRecording, SeccompRecordingPartSpec,
 };
-use portcullis_profile::recording::Tally;
+use portcullis_profile::{
+    Digest,
+    recording::{Ledger, Tally},
+};
+use serde_json::json;
 use tokio::time::Instant;
 
 /// How often the profile is written while a recording goes on: each content becomes a revision on every node.
@@ -21,10 +25,20 @@ pub(super) struct Basis {
     pub(super) recording: SeccompRecording,
     /// What was seen, without how often.
     pub(super) tally: Tally,
+    /// Whether the recording has ended, so that the profile is about to be its user's.
+    pub(super) ended: bool,
 }
 
 impl Basis {
+    /// A digest of what the profile is made of, apart from its bases' content: the same in every version, as the format of parts is.
+    fn digest(&self) -> String {
+        let seen = SeccompRecordingPartSpec::of_node("", "", "", &Ledger::with_settled(self.tally.clone()));
+        let content = json!([self.recording.spec.profile, seen.platforms, seen.entries]);
+        Digest::of(content.to_string().as_bytes()).to_string()
+    }
+
     fn of(recording: &SeccompRecording, tally: &Tally) -> Self {
+        let ended = recording.status.as_ref().is_some_and(|status| status.ended_at.is_some());
         let mut recording = recording.clone();
         // What the controller itself writes must not make it look again.
         recording.status = None;
@@ -36,7 +50,7 @@ impl Basis {
             (subject.clone(), sets)
         });
         let tally = Tally { subjects: uncounted.collect(), platforms: tally.platforms.clone() };
-        Self { recording, tally }
+        Self { recording, tally, ended }
     }
 }
 
@@ -57,11 +71,9 @@ impl Made {
     /// Whether it is there, and why or why not.
     pub(super) fn said(&self) -> (bool, RecordingReason, String) {
         match self {
-            Self::Created { name, .. } => (
-                true,
-                RecordingReason::Created,
-                format!("SeccompProfile {name} is up to date, in Audit mode"),
-            ),
+            Self::Created { name, .. } => {
+                (true, RecordingReason::Created, format!("SeccompProfile {name} holds what was recorded"))
+            }
             Self::NameTaken { name } => (
                 false,
                 RecordingReason::NameTaken,
@@ -117,9 +129,8 @@ impl Output {
             _ if *done == basis => TRY_AGAIN,
             _ => PROFILE_PACE,
         };
-        let ended = recording.status.as_ref().is_some_and(|status| status.ended_at.is_some());
         // Once it has ended, there is nothing to wait for; what failed still waits.
-        if (ended && *done != basis) || *at + pace <= now { Ok(Some(basis)) } else { Err(*at + pace) }
+        if (basis.ended && *done != basis) || *at + pace <= now { Ok(Some(basis)) } else { Err(*at + pace) }
     }
 
     pub(super) fn done(&mut self, basis: Basis, made: Made, now: Instant) {
@@ -140,34 +151,42 @@ pub(super) enum Write {
     Replace(Box<SeccompProfile>),
 }
 
-/// Decides by the annotation that a recording leaves on what it created. Without it, as when a user took it away to keep the profile as
-/// it is, the profile is another's. What a user set beside the content (a pin, the history's limit) stays.
-pub(super) fn write(
-    recording: &SeccompRecording,
-    existing: Option<SeccompProfile>,
-    spec: ProfileSpec,
-) -> Write {
+/// Decides by the annotations that a recording leaves on what it created. Without its UID, as when a user took it away to keep the profile as
+/// it is, the profile is another's. What a user set beside the content (the mode, a pin, the history's limit) stays, and the content as well
+/// once the recording has ended and the profile was made of all that it saw.
+pub(super) fn write(basis: &Basis, existing: Option<SeccompProfile>, spec: ProfileSpec) -> Write {
+    let recording = &basis.recording;
     let uid = recording.metadata.uid.clone().unwrap_or_default();
+    let digest = basis.digest();
     let Some(mut existing) = existing else {
+        let annotations =
+            [(RECORDING_UID_ANNOTATION.to_owned(), uid), (RECORDED_DIGEST_ANNOTATION.to_owned(), digest)];
         let metadata = ObjectMeta {
             name: Some(recording.profile_name()),
             namespace: recording.metadata.namespace.clone(),
-            annotations: Some(BTreeMap::from([(RECORDING_UID_ANNOTATION.to_owned(), uid)])),
+            annotations: Some(BTreeMap::from(annotations)),
             ..ObjectMeta::default()
         };
         let spec = SeccompProfileSpec { profile: spec };
         return Write::Create(Box::new(SeccompProfile { metadata, spec, status: None }));
     };
-    let creator = existing.metadata.annotations.as_ref().and_then(|all| all.get(RECORDING_UID_ANNOTATION));
-    if creator != Some(&uid) || existing.metadata.deletion_timestamp.is_some() {
+    let annotations = existing.metadata.annotations.get_or_insert_default();
+    if annotations.get(RECORDING_UID_ANNOTATION) != Some(&uid)
+        || existing.metadata.deletion_timestamp.is_some()
+    {
         return Write::Leave;
     }
-    let ProfileSpec { mode, profile, bases, recorded_from, pin: _, revision_history_limit: _ } = spec;
-    let now = existing.spec.profile.clone();
-    let wished = ProfileSpec { mode, profile, bases, recorded_from, ..now.clone() };
-    if wished == now {
+    let is_told = annotations.get(RECORDED_DIGEST_ANNOTATION) == Some(&digest);
+    if is_told && basis.ended {
         return Write::Nothing;
     }
+    let ProfileSpec { mode: _, profile, bases, recorded_from, pin: _, revision_history_limit: _ } = spec;
+    let now = existing.spec.profile.clone();
+    let wished = ProfileSpec { profile, bases, recorded_from, ..now.clone() };
+    if is_told && wished == now {
+        return Write::Nothing;
+    }
+    annotations.insert(RECORDED_DIGEST_ANNOTATION.to_owned(), digest);
     existing.spec.profile = wished;
     existing.status = None;
     Write::Replace(Box::new(existing))

@@ -118,7 +118,7 @@ async fn make(recordings: &Recordings, key: &Key, basis: &Basis) -> Result<Made,
     };
     let name = basis.recording.profile_name();
     let existing = recordings.requests.profile(&key.namespace, &name).await?;
-    match write(&basis.recording, existing, spec) {
+    match write(basis, existing, spec) {
         Write::Nothing => {}
         Write::Leave => return Ok(Made::NameTaken { name }),
         Write::Create(profile) => recordings.requests.create_profile(&key.namespace, &profile).await?,

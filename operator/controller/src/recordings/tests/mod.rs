@@ -1,5 +1,6 @@
 //! Recordings: what is to be done next, without and with a mock API server.
 
+mod output;
 mod requests;
 mod steps;
 
