@@ -135,6 +135,10 @@ impl Book {
 
     /// What is to be watched now.
     pub(crate) fn targets(&mut self) -> BTreeMap<Target, Watch> {
+        if self.sessions.is_empty() {
+            // Nobody is to be told of them, and nothing else comes by to drop them.
+            self.pods.retain(|_, entry| !entry.gone);
+        }
         let mut targets = BTreeMap::new();
         for (uid, entry) in &mut self.pods {
             let active = |session: &&Session| session.goes_on() && session.wants(&entry.pod);
@@ -163,6 +167,12 @@ impl Book {
     /// Whether anything goes on that needs the kernel's counters.
     pub(crate) fn is_idle(&self) -> bool {
         self.sessions.is_empty()
+    }
+
+    /// How many pods are kept in mind.
+    #[cfg(test)]
+    pub(crate) fn pods(&self) -> usize {
+        self.pods.len()
     }
 
     pub(crate) fn recordings(&self) -> usize {

@@ -318,6 +318,21 @@ fn a_deleted_pods_last_calls_are_told() {
 }
 
 #[test]
+fn pods_that_went_while_nothing_was_recorded_are_forgotten() {
+    let mut book = Book::new("node-1".to_owned(), true);
+    for (number, listed) in [(1, false), (2, true)] {
+        book.pod_applied(Pod { uid: format!("{number:032}").parse().unwrap(), ..pod(&[]) });
+        if listed {
+            book.pods_listed(&[].into());
+        } else {
+            book.pod_gone(format!("{number:032}").parse().unwrap());
+        }
+        book.targets();
+        assert_eq!(book.pods(), 0);
+    }
+}
+
+#[test]
 fn only_the_named_containers_are_recorded() {
     let mut named = recording("web", 0);
     named.spec.containers = vec!["web".to_owned()];
