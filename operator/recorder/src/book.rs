@@ -27,6 +27,8 @@ pub(crate) struct Book {
     denials: bool,
     pods: BTreeMap<PodUid, Entry>,
     sessions: BTreeMap<Key, Session>,
+    /// The node's own losses, as its counters said last.
+    losses: Losses,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,12 @@ struct Entry {
 
 impl Book {
     pub(crate) fn new(node: String, denials: bool) -> Self {
-        Self { node, denials, pods: BTreeMap::new(), sessions: BTreeMap::new() }
+        Self { node, denials, pods: BTreeMap::new(), sessions: BTreeMap::new(), losses: Losses::default() }
+    }
+
+    /// What the node's counters of losses say now: a recording that begins next begins with that.
+    pub(crate) fn note_losses(&mut self, losses: Losses) {
+        self.losses = losses;
     }
 
     pub(crate) fn pod_applied(&mut self, pod: Pod) {
@@ -91,7 +98,7 @@ impl Book {
         let key = Key::of(recording);
         let over = recording.status.as_ref().is_some_and(|status| status.ended_at.is_some())
             || recording.metadata.deletion_timestamp.is_some();
-        let session = Session::of(recording)?;
+        let session = Session::of(recording, self.losses)?;
         match self.sessions.get_mut(&key) {
             Some(known) if known.uid() == session.uid() => {
                 known.update(session);
@@ -123,9 +130,9 @@ impl Book {
     }
 
     /// The node's part of a recording was read.
-    pub(crate) fn loaded(&mut self, key: &Key, uid: &str, read: Read, losses: Losses) {
+    pub(crate) fn loaded(&mut self, key: &Key, uid: &str, read: Read) {
         if let Some(session) = self.sessions.get_mut(key).filter(|session| session.uid() == uid) {
-            session.load(read, losses);
+            session.load(read, self.losses);
         }
     }
 
@@ -193,17 +200,20 @@ impl Book {
             .filter_map(|recorded| Some((recorded.container.id?.to_string(), recorded.container.instance)));
         let there: BTreeSet<_> = there.collect();
         let keys: BTreeSet<_> = snapshot.containers.iter().map(|recorded| recorded.container.key).collect();
+        let counted: BTreeSet<_> =
+            snapshot.containers.iter().filter_map(|recorded| recorded.container.pod).collect();
+        self.losses = snapshot.losses;
         for session in self.sessions.values_mut() {
             session.settle(&there, &keys);
-            session.report_losses(snapshot.losses);
+            let runs = |entry: &Entry| !entry.gone && !entry.pod.over && session.wants(&entry.pod);
+            let has_pods = self.pods.values().any(runs);
+            let may_lose = has_pods
+                || self.pods.iter().any(|(uid, entry)| counted.contains(uid) && session.wants(&entry.pod));
+            session.report_losses(snapshot.losses, may_lose);
             if session.is_asked() {
-                let runs = |entry: &Entry| !entry.gone && !entry.pod.over && session.wants(&entry.pod);
-                let has_pods = self.pods.values().any(runs);
                 session.answer(has_pods);
             }
         }
-        let counted: BTreeSet<_> =
-            snapshot.containers.iter().filter_map(|recorded| recorded.container.pod).collect();
         self.pods.retain(|uid, entry| !entry.gone || counted.contains(uid));
         forget
     }

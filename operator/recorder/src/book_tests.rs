@@ -122,7 +122,13 @@ fn snapshot(containers: &[Recorded]) -> Snapshot {
 
 fn nothing_yet() -> Read {
     let platform = Platform { kernel: "6.18".to_owned(), runtime: "containerd://1.7".to_owned() };
-    Read { ledger: Ledger::default(), invalid: None, platform: Some(platform), observed_generation: None }
+    Read {
+        ledger: Ledger::default(),
+        invalid: None,
+        platform: Some(platform),
+        observed_generation: None,
+        lost_before: None,
+    }
 }
 
 /// A book with a pod and recordings whose parts were read.
@@ -138,7 +144,7 @@ fn book(pod: &Pod, recordings: &[(&str, u64)]) -> Book {
 fn begin(book: &mut Book, name: &str, created: u64, read: Read) {
     book.recording_applied(&recording(name, created)).expect("it can be recorded");
     book.targets();
-    book.loaded(&key(name), &format!("uid-of-{name}"), read, Losses::default());
+    book.loaded(&key(name), &format!("uid-of-{name}"), read);
 }
 
 /// Everything that a recording's part says by now: the sum over its sources, by run and container.
@@ -339,31 +345,13 @@ fn only_the_named_containers_are_recorded() {
     let mut book = Book::new("node-1".to_owned(), true);
     book.pod_applied(pod(&[(1, "web"), (2, "proxy")]));
     book.recording_applied(&named).unwrap();
-    book.loaded(&key("web"), "uid-of-web", nothing_yet(), Losses::default());
+    book.loaded(&key("web"), "uid-of-web", nothing_yet());
     book.take(&snapshot(&[container(1, 1, &[("read", 1)]), container(2, 1, &[("write", 1)])]), at(2));
     assert_eq!(told(&book, "web").keys().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["web"]);
 }
 
-#[test]
-fn what_the_node_lost_since_the_recording_began_is_said() {
-    let mut book = book(&pod(&[(1, "web")]), &[]);
-    let lost = |no_room| Losses { no_room, ..Losses::default() };
-    book.recording_applied(&recording("web", 0)).unwrap();
-    book.loaded(&key("web"), "uid-of-web", nothing_yet(), lost(10));
-    let seen = |no_room| Snapshot { containers: Vec::new(), losses: lost(no_room) };
-    book.take(&seen(10), at(1));
-    assert!(told(&book, "web").is_empty());
-    book.take(&seen(13), at(2));
-    assert_eq!(told(&book, "web")[&(String::new(), OTHERS.to_owned())].losses.calls, 3);
-    // One that starts anew goes on from what was said.
-    let (part, _) = book.part(&key("web")).unwrap();
-    let read = Read { ledger: part.spec.ledger().unwrap(), ..nothing_yet() };
-    book.recording_gone(&key("web"));
-    book.recording_applied(&recording("web", 0)).unwrap();
-    book.loaded(&key("web"), "uid-of-web", read, lost(14));
-    book.take(&seen(15), at(3));
-    assert_eq!(told(&book, "web")[&(String::new(), OTHERS.to_owned())].losses.calls, 4);
-}
+#[path = "losses_tests.rs"]
+mod losses;
 
 #[test]
 fn a_recording_that_has_ended_is_written_once_more_and_dropped() {

@@ -96,7 +96,7 @@ fn a_generation_that_came_while_no_recorder_ran_is_answered_by_the_next() {
     second.recording_applied(&newer).unwrap();
     let (ledger, observed_generation) = (part.spec.ledger().unwrap(), part.spec.observed_generation);
     let read = Read { ledger, observed_generation, ..nothing_yet() };
-    second.loaded(&key("web"), "uid-of-web", read, Losses::default());
+    second.loaded(&key("web"), "uid-of-web", read);
     assert_ne!(observed(&second), Some(3));
     second.take(&snapshot(&[container(1, 1, &[("read", 8)])]), at(5));
     assert_eq!(observed(&second), Some(3));

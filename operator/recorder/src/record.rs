@@ -175,6 +175,7 @@ impl AtWork {
                 if self.is_synced() && self.recorder.book.changes_recording(&recording) {
                     self.round()?;
                 }
+                self.recorder.book.note_losses(self.recorder.probe.losses()?);
                 if let Err(problem) = self.recorder.book.recording_applied(&recording) {
                     self.recorder.reporter.report(Report {
                         level: Level::Warning,
@@ -321,8 +322,7 @@ impl AtWork {
                         );
                         self.warn("InvalidPart", &key, uid.clone(), why);
                     }
-                    let losses = self.recorder.probe.losses()?;
-                    self.recorder.book.loaded(&key, &uid, *read, losses);
+                    self.recorder.book.loaded(&key, &uid, *read);
                 }
                 Err(failed) => self.failed("read", &key, uid, &failed),
             },

@@ -7,8 +7,8 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
-use portcullis_api::{InvalidPart, RECORDER_MANAGER, SeccompRecordingPart};
-use portcullis_profile::recording::{Ledger, Platform};
+use portcullis_api::{InvalidPart, LostCounts, RECORDER_MANAGER, SeccompRecordingPart};
+use portcullis_profile::recording::{Ledger, Losses, Platform};
 use serde_json::json;
 use tokio::time::timeout;
 
@@ -53,6 +53,8 @@ pub(crate) struct Read {
     pub(crate) platform: Option<Platform>,
     /// The recording's generation that an earlier recorder took in.
     pub(crate) observed_generation: Option<i64>,
+    /// What the node's counters of losses said when the recording began here.
+    pub(crate) lost_before: Option<Losses>,
 }
 
 /// The API server.
@@ -74,12 +76,13 @@ impl Requests {
         // Of an earlier recording of that name: it goes with its owner.
         let part = part.filter(|part| part.spec.recording_uid == uid);
         let observed_generation = part.as_ref().and_then(|part| part.spec.observed_generation);
+        let lost_before = part.as_ref().and_then(|part| part.spec.lost_before).map(LostCounts::losses);
         let (ledger, invalid) = match part.map(|part| part.spec.ledger()) {
             None => (Ledger::default(), None),
             Some(Ok(ledger)) => (ledger, None),
             Some(Err(invalid)) => (Ledger::default(), Some(invalid)),
         };
-        Ok(Read { ledger, invalid, platform: self.platform().await?, observed_generation })
+        Ok(Read { ledger, invalid, platform: self.platform().await?, observed_generation, lost_before })
     }
 
     async fn platform(&self) -> Result<Option<Platform>, Failed> {

@@ -63,8 +63,11 @@ pub(crate) struct Session {
     /// None until the node's part was read.
     ledger: Option<Ledger>,
     tracks: BTreeMap<ContainerKey, Track>,
-    /// The node's losses when the recording began here.
+    /// What the node's counters of losses said when the recording began here, and what of them was lost while it had no pod here: what
+    /// they say beyond that is its own.
     losses_before: Losses,
+    /// Whether it may have lost something at the last look.
+    could_lose: bool,
     /// Grows whenever there is something worth a write.
     version: u64,
     written: u64,
@@ -73,11 +76,11 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// One for a recording that goes on.
+    /// One for a recording that goes on. `losses` are the node's own by now.
     ///
     /// # Errors
     /// In words, where its selector can't be read or the object is not the API server's.
-    pub(crate) fn of(recording: &SeccompRecording) -> Result<Self, String> {
+    pub(crate) fn of(recording: &SeccompRecording, losses: NodeLosses) -> Result<Self, String> {
         let selector = LabelSelector::from(&recording.spec.pod_selector);
         let selector = Selector::try_from(selector).map_err(|error| format!("spec.podSelector: {error}"))?;
         let owner = recording.owner_reference().ok_or("metadata.uid is missing")?;
@@ -96,7 +99,8 @@ impl Session {
             answer: 0,
             ledger: None,
             tracks: BTreeMap::new(),
-            losses_before: Losses::default(),
+            losses_before: of_counters(losses),
+            could_lose: false,
             version: 0,
             written: 0,
             ending: false,
@@ -189,13 +193,22 @@ impl Session {
 
     /// Goes on from what an earlier recorder of this node wrote.
     pub(crate) fn load(&mut self, read: Read, losses: NodeLosses) {
-        let Read { mut ledger, invalid, platform, observed_generation } = read;
-        let reported = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
-        self.losses_before = Losses {
-            calls: lost_calls(losses).saturating_sub(reported.calls),
-            denials: losses.unpaired.saturating_sub(reported.denials),
-            values: 0,
-        };
+        let Read { mut ledger, invalid, platform, observed_generation, lost_before } = read;
+        if let Some(before) = lost_before {
+            self.could_lose = true;
+            let reported = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
+            let now = of_counters(losses);
+            let goes_on = now.calls >= before.calls.saturating_add(reported.calls)
+                && now.denials >= before.denials.saturating_add(reported.denials);
+            if goes_on {
+                // What was lost while no recorder ran is its own.
+                self.losses_before = before;
+            } else {
+                // The node began anew meanwhile, or its counters have another size.
+                ledger.settle(&of_the_node());
+                self.losses_before = Losses::default();
+            }
+        }
         if let Some(platform) = platform {
             ledger.on(platform);
         }
@@ -274,15 +287,20 @@ impl Session {
         }
     }
 
-    /// Takes in what the node lost that can be told of no container.
-    pub(crate) fn report_losses(&mut self, losses: NodeLosses) {
-        let Some(ledger) = &mut self.ledger else { return };
-        let lost = Losses {
-            calls: lost_calls(losses).saturating_sub(self.losses_before.calls),
-            values: 0,
-            denials: losses.unpaired.saturating_sub(self.losses_before.denials),
+    /// Takes in what the node lost that can be told of no container. That is nothing of a recording that has no pod here (`may_lose`), and
+    /// had none at the last look.
+    pub(crate) fn report_losses(&mut self, losses: NodeLosses, may_lose: bool) {
+        let Some(ledger) = &mut self.ledger else {
+            self.could_lose |= may_lose;
+            return;
         };
         let known = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
+        let now = of_counters(losses);
+        let could_lose = std::mem::replace(&mut self.could_lose, may_lose);
+        if !may_lose && !could_lose {
+            self.losses_before = less(now, known);
+        }
+        let lost = less(now, self.losses_before);
         if lost == known || lost.is_none() {
             return;
         }
@@ -334,7 +352,8 @@ impl Session {
         // Until a generation is answered, the one before is told.
         let generation = self.generation.filter(|_| self.unanswered.is_none());
         let spec = SeccompRecordingPartSpec::of_node(&self.key.name, &self.uid, node, self.ledger.as_ref()?)
-            .observing(generation);
+            .observing(generation)
+            .beginning_with(self.losses_before);
         let mut part = SeccompRecordingPart::new(&spec.object_name(), spec);
         part.metadata.namespace = Some(self.key.namespace.clone());
         part.metadata.owner_references = Some(vec![self.owner.clone()]);
@@ -347,9 +366,17 @@ impl Session {
     }
 }
 
-/// Calls that are missing: of a task that is not known as its application's at least one is.
-const fn lost_calls(losses: NodeLosses) -> u64 {
-    losses.no_room.saturating_add(losses.unmarked)
+/// What the node's counters say. Of a task that is not known as its application's at least one call is missing.
+const fn of_counters(losses: NodeLosses) -> Losses {
+    Losses { calls: losses.no_room.saturating_add(losses.unmarked), values: 0, denials: losses.unpaired }
+}
+
+const fn less(losses: Losses, before: Losses) -> Losses {
+    Losses {
+        calls: losses.calls.saturating_sub(before.calls),
+        values: 0,
+        denials: losses.denials.saturating_sub(before.denials),
+    }
 }
 
 /// The subject of what can be told of no container.

@@ -69,6 +69,10 @@ pub struct SeccompRecordingPartSpec {
     /// the run that went before it. None for what nodes saw that are gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What the node's own counters of losses said when the recording began there: what they say beyond that was lost while it went on.
+    /// None for what nodes saw that are gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_before: Option<LostCounts>,
     /// Kernels and container runtimes that it was recorded on, at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::MAX_PLATFORMS))]
@@ -212,6 +216,7 @@ impl SeccompRecordingPartSpec {
             recording_uid: recording_uid.to_owned(),
             node: None,
             observed_generation: None,
+            lost_before: None,
             platforms: platforms
                 .map(|Platform { kernel, runtime }| RecordingPlatform {
                     kernel: cut(kernel),
@@ -230,6 +235,13 @@ impl SeccompRecordingPartSpec {
     #[must_use]
     pub fn observing(mut self, generation: Option<i64>) -> Self {
         self.observed_generation = generation;
+        self
+    }
+
+    /// The same, saying what the node's own counters of losses said when the recording began there.
+    #[must_use]
+    pub fn beginning_with(mut self, lost: Losses) -> Self {
+        self.lost_before = Some(LostCounts::any(lost));
         self
     }
 
@@ -309,7 +321,6 @@ impl RecordedEntry {
 
     pub(super) fn read(&self, index: usize) -> Result<Observation, InvalidPart> {
         let names: Vec<&str> = self.signals.iter().map(String::as_str).collect();
-        let lost = self.lost.unwrap_or_default();
         let entry = Entry {
             containers: unsigned(self.containers),
             since: unsigned(self.since),
@@ -318,11 +329,7 @@ impl RecordedEntry {
             values: self.values.clone(),
             marks: self.marks.clone(),
             handled: Signals::of(&names).bits(),
-            losses: Losses {
-                calls: unsigned(lost.calls),
-                values: unsigned(lost.values),
-                denials: unsigned(lost.denials),
-            },
+            losses: self.lost.unwrap_or_default().losses(),
         };
         decode_entry(&entry).map_err(|problem| InvalidPart { index, problem })
     }
@@ -332,11 +339,18 @@ impl LostCounts {
     /// None where nothing was lost.
     #[must_use]
     pub fn of(losses: Losses) -> Option<Self> {
-        (!losses.is_none()).then(|| Self {
-            calls: signed(losses.calls),
-            values: signed(losses.values),
-            denials: signed(losses.denials),
-        })
+        (!losses.is_none()).then(|| Self::any(losses))
+    }
+
+    /// The counts as the model has them.
+    #[must_use]
+    pub fn losses(self) -> Losses {
+        let Self { calls, values, denials } = self;
+        Losses { calls: unsigned(calls), values: unsigned(values), denials: unsigned(denials) }
+    }
+
+    fn any(losses: Losses) -> Self {
+        Self { calls: signed(losses.calls), values: signed(losses.values), denials: signed(losses.denials) }
     }
 }
 
