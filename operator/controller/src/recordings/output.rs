@@ -43,12 +43,10 @@ impl Basis {
         // What the controller itself writes must not make it look again.
         recording.status = None;
         recording.metadata.resource_version = None;
-        let uncounted = tally.subjects.iter().map(|(subject, observation)| {
-            let mut sets = observation.without_counts();
-            // Whether values were lost matters to argument rules, how many does not.
-            sets.losses.values = observation.losses.values.min(1);
-            (subject.clone(), sets)
-        });
+        let uncounted = tally
+            .subjects
+            .iter()
+            .map(|(subject, observation)| (subject.clone(), observation.without_counts()));
         let tally = Tally { subjects: uncounted.collect(), platforms: tally.platforms.clone() };
         Self { recording, tally, ended }
     }

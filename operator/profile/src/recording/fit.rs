@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use crate::{
         Arch,
-        recording::{Call, Seen, Source},
+        recording::{Call, Losses, Seen, Source},
     };
 
     fn saw(number: u32) -> Observation {
@@ -106,6 +106,18 @@ mod tests {
             assert!(fitted.subjects.keys().any(|subject| subject.container == kept));
             assert_eq!(fitted.fit(10), fitted, "what fits stays as it is");
         }
+    }
+
+    #[test]
+    fn that_a_source_beyond_the_limit_lost_something_is_written_down() {
+        let mut ledger = Ledger::default();
+        for number in 0..=MAX_OPEN {
+            let source = Source { container: format!("{number:03}"), instance: "1".to_owned() };
+            let calls = if number == MAX_OPEN { 7 } else { 0 };
+            let losses = Losses { calls, ..Losses::default() };
+            ledger.report(source, subject(0, 0, 0), &Observation { losses, ..saw(0) });
+        }
+        assert_eq!(ledger.fit().total().total().losses.calls, 1);
     }
 
     #[test]

@@ -145,7 +145,8 @@ impl Observation {
         self.losses = self.losses.combine(*losses, counters);
     }
 
-    /// The same without its counters, so that it may be added while its source still reports.
+    /// The same without its counters, so that it may be added while its source still reports. That something was lost stays said, how much
+    /// does not.
     #[must_use]
     pub fn without_counts(&self) -> Self {
         let uncounted = |seen: &BTreeMap<Call, Seen>| {
@@ -155,7 +156,7 @@ impl Observation {
             containers: 0,
             calls: uncounted(&self.calls),
             denied: uncounted(&self.denied),
-            losses: Losses::default(),
+            losses: self.losses.combine(Losses { calls: 1, values: 1, denials: 1 }, u64::min),
             ..self.clone()
         }
     }
