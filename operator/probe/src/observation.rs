@@ -50,7 +50,8 @@ pub fn observation(recorded: &Recorded, told: Option<Exit>) -> Observation {
         observation.marks.insert(Mark::Unfiltered);
     }
     // Of a container whose start was missed, the kernel can't tell which process is its first.
-    let exit = container.exit.filter(|_| container.whole).map(how).or(told);
+    let exit = container.exit.filter(|_| container.whole).map(how);
+    let exit = exit.or_else(|| told.map(|told| told.as_told(observation.handled)));
     if let Some(exit) = exit {
         observation.ended(exit);
     }

@@ -176,6 +176,18 @@ impl Exit {
         }
     }
 
+    /// What a container runtime tells: a shell's status, in which 'ended by signal n' is 128 + n as well. Where no handler ran for n, the signal
+    /// itself ended the process.
+    #[must_use]
+    pub fn as_told(self, handled: Signals) -> Self {
+        match self {
+            Self::Status(status @ 129..=192) if !handled.any_of(&[signal_name(status - 128).as_str()]) => {
+                Self::Signal(status - 128)
+            }
+            seen => seen,
+        }
+    }
+
     /// What the end of a container's first process says, given the signals that it handled.
     ///
     /// A shell's status for 'ended by signal n' is 128 + n, and some runtimes (the JVM) end with it after they handled the signal.
@@ -210,6 +222,20 @@ mod tests {
         assert_eq!(Signals::from_bits(u64::MAX).names().count(), 64);
         let noise = Signals::of(&["SIGCHLD", "SIGURG", "SIG34"]);
         assert!(noise.control().is_empty());
+    }
+
+    #[test]
+    fn a_told_status_may_be_a_signal() {
+        let marks = |status, handled: &[&str]| {
+            let handled = Signals::of(handled);
+            Exit::Status(status).as_told(handled).marks(handled).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(marks(137, &["SIGTERM"]), [Mark::Killed], "nobody handles SIGKILL");
+        assert_eq!(marks(143, &[]), [Mark::Killed]);
+        assert_eq!(marks(143, &["SIGTERM"]), [Mark::GracefulStop]);
+        assert_eq!(marks(1, &[]), [Mark::NonZeroExit]);
+        assert_eq!(marks(255, &[]), [Mark::NonZeroExit]);
+        assert_eq!(marks(0, &[]), [Mark::Completed]);
     }
 
     #[test]
