@@ -80,14 +80,19 @@ impl Book {
         }
     }
 
-    /// Whether the pod becomes part of another test run by this.
-    pub(crate) fn changes_run(&self, pod: &Pod) -> bool {
-        self.pods.get(&pod.uid).is_some_and(|entry| entry.pod.run() != pod.run())
+    /// Whether the pod's calls count for another test run or another recording by this.
+    pub(crate) fn changes_pod(&self, pod: &Pod) -> bool {
+        self.pods.get(&pod.uid).is_some_and(|entry| {
+            let moves = |session: &Session| session.wants(&entry.pod) != session.wants(pod);
+            entry.pod.run() != pod.run() || self.sessions.values().any(moves)
+        })
     }
 
-    /// Whether something new is said of a recording that goes on, a test run among it.
+    /// Whether something new is said of a recording that goes on: a test run among it, or that it is over.
     pub(crate) fn changes_recording(&self, recording: &SeccompRecording) -> bool {
-        self.sessions.get(&Key::of(recording)).is_some_and(|session| session.differs(recording))
+        self.sessions
+            .get(&Key::of(recording))
+            .is_some_and(|session| session.differs(recording) || session.goes_on() && is_over(recording))
     }
 
     /// Takes in a recording.
@@ -96,8 +101,7 @@ impl Book {
     /// In words, where it can't be recorded.
     pub(crate) fn recording_applied(&mut self, recording: &SeccompRecording) -> Result<(), String> {
         let key = Key::of(recording);
-        let over = recording.status.as_ref().is_some_and(|status| status.ended_at.is_some())
-            || recording.metadata.deletion_timestamp.is_some();
+        let over = is_over(recording);
         let session = Session::of(recording, self.losses)?;
         match self.sessions.get_mut(&key) {
             Some(known) if known.uid() == session.uid() => {
@@ -281,4 +285,10 @@ impl Book {
     pub(crate) fn drop_ended(&mut self) {
         self.sessions.retain(|_, session| !session.is_over());
     }
+}
+
+/// Whether it has ended, or is about to go.
+fn is_over(recording: &SeccompRecording) -> bool {
+    recording.status.as_ref().is_some_and(|status| status.ended_at.is_some())
+        || recording.metadata.deletion_timestamp.is_some()
 }

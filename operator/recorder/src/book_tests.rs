@@ -282,7 +282,7 @@ fn a_run_that_begins_on_a_running_pod_gets_the_calls_from_then_on() {
     let mut book = book(&idle, &[("web", 0)]);
     book.take(&snapshot(&[container(1, 1, &[("read", 5)])]), at(2));
     let smoke = in_run(&idle, "smoke");
-    assert!(book.changes_run(&smoke));
+    assert!(book.changes_pod(&smoke));
     book.pod_applied(smoke);
     book.take(&snapshot(&[container(1, 1, &[("read", 6), ("sendfile", 1)])]), at(3));
     book.pod_applied(idle);
@@ -339,6 +339,18 @@ fn pods_that_went_while_nothing_was_recorded_are_forgotten() {
 }
 
 #[test]
+fn counters_are_read_before_labels_take_a_pod_out_of_a_recording() {
+    let mut book = book(&pod(&[(1, "web")]), &[("web", 0)]);
+    let mut relabelled = pod(&[(1, "web")]);
+    relabelled.labels.insert("tier".to_owned(), "front".to_owned());
+    assert!(!book.changes_pod(&relabelled), "no recording selects by that");
+    relabelled.labels.remove("app");
+    assert!(book.changes_pod(&relabelled));
+    book.pod_applied(relabelled.clone());
+    assert!(!book.changes_pod(&relabelled));
+}
+
+#[test]
 fn only_the_named_containers_are_recorded() {
     let mut named = recording("web", 0);
     named.spec.containers = vec!["web".to_owned()];
@@ -363,7 +375,9 @@ fn a_recording_that_has_ended_is_written_once_more_and_dropped() {
         ended_at: Some(Time(Timestamp::from_second(i64::try_from(BEGIN).unwrap()).unwrap())),
         ..Default::default()
     });
+    assert!(book.changes_recording(&ended), "so the counters are read once more before the last write");
     book.recording_applied(&ended).unwrap();
+    assert!(!book.changes_recording(&ended));
     assert!(book.targets().is_empty());
     book.take(&snapshot(&[container(1, 1, &[("read", 6)])]), at(3));
     assert_eq!(counts(&told(&book, "web")[&(String::new(), "web".to_owned())]), [("read", 6)].into());

@@ -159,8 +159,8 @@ impl AtWork {
     fn learn(&mut self, news: News) -> Result<(), Error> {
         match news {
             News::Pod(pod) => {
-                // What was counted until now is the earlier run's.
-                if self.is_synced() && self.recorder.book.changes_run(&pod) {
+                // What was counted until now is the earlier run's, or the earlier recordings'.
+                if self.is_synced() && self.recorder.book.changes_pod(&pod) {
                     self.round()?;
                 }
                 self.recorder.book.pod_applied(pod);
@@ -171,7 +171,7 @@ impl AtWork {
                 self.synced(0)?;
             }
             News::Recording(recording) => {
-                // The same where the recording itself says which run is under way.
+                // The same where the recording itself says which run is under way, or has ended: its last write is about to be made.
                 if self.is_synced() && self.recorder.book.changes_recording(&recording) {
                     self.round()?;
                 }
