@@ -23,6 +23,8 @@ pub(crate) struct Recorded {
     pub(crate) tally: Tally,
     /// Parts that can't be read, in words.
     pub(crate) problems: Vec<String>,
+    /// The containers that the recording names.
+    pub(crate) containers: Vec<String>,
 }
 
 /// The recording of a name.
@@ -63,7 +65,8 @@ pub(crate) async fn recorded(cluster: &Cluster, recording: &SeccompRecording) ->
     })
     .await?;
     let tally = merge_parts(parts.iter().map(|(uid, content)| (uid.as_str(), content)));
-    Ok(Recorded { tally, problems: parts.into_iter().filter_map(|(_, content)| content.err()).collect() })
+    let problems = parts.into_iter().filter_map(|(_, content)| content.err()).collect();
+    Ok(Recorded { tally, problems, containers: recording.spec.containers.clone() })
 }
 
 /// Gives each part of this very recording to a closure.

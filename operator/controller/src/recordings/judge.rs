@@ -42,7 +42,7 @@ impl Facts<'_> {
         let total = self.tally.total();
         let started = self.previous.started_at.as_ref().map_or_else(|| whole(self.now), |time| time.0);
         let (end, ends_in) = self.end(started, &total);
-        let verdict = verdict(self.tally);
+        let verdict = verdict(self.tally).expecting(&self.recording.spec.containers);
         let names = |calls: &mut dyn Iterator<Item = &Call>, limit| -> Vec<String> {
             calls.map(|call| name(*call)).collect::<BTreeSet<_>>().into_iter().take(limit).collect()
         };

@@ -216,6 +216,54 @@ fn a_job_that_ends_by_itself_is_complete_without_a_steady_state() {
     assert!(verdict(&tally(&[("job", "", job)])).is_complete());
 }
 
+/// An older image's stop says nothing of how the present one stops.
+#[test]
+fn the_newest_image_of_a_container_is_judged() {
+    let of = |image: &str, first_at, marks: &[Mark]| {
+        let mut seen = Observation { containers: 1, ..Observation::default() };
+        seen.call(call("read"), Seen { count: 1, first_at });
+        seen.marks.extend(marks);
+        (Subject { image: image.to_owned(), ..subject("web", "") }, seen)
+    };
+    let whole = [Mark::StartSeen, Mark::Steady, Mark::GracefulStop];
+    let judged = |seen: &[(Subject, Observation)]| {
+        let mut tally = Tally::default();
+        seen.iter().for_each(|(subject, seen)| tally.add_one(subject.clone(), seen));
+        verdict(&tally)
+    };
+    // Digests sort otherwise than times.
+    let (old, new) = ("sha256:ffffffffffffffff", "sha256:0123456789abcdef");
+    let verdict = judged(&[of(old, 10, &whole), of(new, 20, &[Mark::StartMissed, Mark::Steady])]);
+    let said: Vec<_> = verdict.gaps.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        verdict.gaps.iter().map(Gap::reason).collect::<Vec<_>>(),
+        ["StartMissed", "GracefulStopNotSeen"]
+    );
+    assert!(said[1].starts_with("web (image sha256:0123456789ab): graceful stop never seen"), "{}", said[1]);
+    assert_eq!(verdict.containers["web"].seen, [Phase::Steady]);
+    // An old one that ran for a moment is no reason to stay incomplete.
+    assert!(judged(&[of(old, 10, &[]), of(new, 20, &whole)]).is_complete());
+    // Where nothing says which image it is, it is none more.
+    assert!(judged(&[of("", 30, &[]), of(OTHERS, 30, &[]), of(new, 20, &whole)]).is_complete());
+    assert!(judged(&[of("", 30, &whole)]).is_complete());
+    // What an old one lost, the profile lacks.
+    let (subject, mut lossy) = of(old, 10, &whole);
+    lossy.losses.calls = 1;
+    let verdict = judged(&[(subject, lossy), of(new, 20, &whole)]);
+    assert_eq!(verdict.gaps, [Gap::Lost { container: "web".to_owned() }]);
+}
+
+#[test]
+fn a_container_that_is_named_must_have_been_recorded() {
+    let mut job = saw(&["read"]);
+    job.marks.insert(Mark::StartSeen);
+    job.ended(Exit::Status(0));
+    let names = ["job".to_owned(), "wbe".to_owned()];
+    let judged = verdict(&tally(&[("job", "", job)])).expecting(&names);
+    assert_eq!(judged.gaps, [Gap::NothingOf { container: "wbe".to_owned() }]);
+    assert_eq!(verdict(&Tally::default()).expecting(&names).gaps, [Gap::Nothing], "which says all");
+}
+
 #[test]
 fn says_what_is_wrong_with_a_recording() {
     let reasons = |tally: &Tally| {

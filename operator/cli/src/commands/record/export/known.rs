@@ -14,7 +14,7 @@ pub(super) fn of(recorded: &Recorded, notes: &[String]) -> Vec<String> {
     let total = recorded.tally.total();
     let mut known = vec![summary(recorded, &total)];
     known.extend(recorded.problems.iter().map(|problem| format!("Not complete: {problem}")));
-    let verdict = verdict(&recorded.tally);
+    let verdict = verdict(&recorded.tally).expecting(&recorded.containers);
     known.extend(verdict.gaps.iter().map(|gap| format!("Not complete: {gap}")));
     if verdict.is_complete() && recorded.problems.is_empty() {
         known.push(COMPLETE.to_owned());
@@ -87,7 +87,7 @@ mod tests {
         let mut tally = Tally::default();
         let subject = Subject { container: "web".to_owned(), run: "suite".to_owned(), ..Subject::default() };
         tally.add_one(subject, &observation);
-        Recorded { tally, problems: Vec::new() }
+        Recorded { tally, problems: Vec::new(), containers: Vec::new() }
     }
 
     fn saw(names: &[&str]) -> Observation {

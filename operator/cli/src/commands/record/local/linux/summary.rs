@@ -120,7 +120,7 @@ fn phases(phases: &[Phase], total: &Observation) -> String {
 /// What to do about a gap; nothing where another note says it.
 const fn advice(gap: &Gap) -> Option<&'static str> {
     match gap {
-        Gap::Nothing | Gap::Unnamed { .. } => None,
+        Gap::Nothing | Gap::NothingOf { .. } | Gap::Unnamed { .. } => None,
         Gap::Lost { .. } => {
             Some("more was called than is known, so this profile may lack calls: record again")
         }
