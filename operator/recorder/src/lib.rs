@@ -4,10 +4,10 @@
 //! [`record`] brings them together and writes, for each recording, this node's `SeccompRecordingPart`. Nothing is read but counters:
 //! no `/proc`, no runtime's socket, no other namespace of the host.
 //!
-//! # Why a restart loses nothing
+//! # Why a restart loses nothing of the pods that were watched before
 //! Counters and targets are pinned in the kernel, which goes on counting while no recorder runs. The one that starts next reads its parts
 //! back, and reports the same counters again, which changes nothing. A container that has ended is forgotten by the kernel only after
-//! its last counters are in the API.
+//! its last counters are in the API. A pod that starts while none runs is not watched until the next one learns of it.
 
 mod book;
 #[cfg(test)]
