@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 
-use crate::{CgroupPath, Error};
+use crate::{CgroupPath, Error, MAX_VALUES};
 
 /// How a probe is set up.
 #[derive(Clone, Debug)]
@@ -54,6 +54,16 @@ pub struct Capacity {
     pub values: u32,
 }
 
+impl Capacity {
+    /// For so many containers at a time: room for [`MAX_VALUES`] values of each, and no less of anything than by default.
+    #[must_use]
+    pub fn of_containers(containers: u32) -> Self {
+        let default = Self::default();
+        let each = u32::try_from(MAX_VALUES).unwrap_or(u32::MAX);
+        Self { containers, values: default.values.max(containers.saturating_mul(each)), ..default }
+    }
+}
+
 impl Default for Capacity {
     fn default() -> Self {
         Self { containers: 256, foreign: 4096, denials: 4096, values: 16384 }
@@ -97,5 +107,17 @@ impl Hierarchy {
             TMPFS => Ok(Self::Pids),
             other => Err(Error::NoCgroups { reason: format!("its file system is of type {other:#x}") }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_containers_have_room_for_more_values() {
+        assert_eq!(Capacity::of_containers(256), Capacity::default());
+        assert_eq!(Capacity::of_containers(1024).values, 32 * 1024);
+        assert_eq!(Capacity::of_containers(16).values, Capacity::default().values);
     }
 }

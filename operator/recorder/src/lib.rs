@@ -64,7 +64,7 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     let reporter = Reporter::new(&process, client.clone(), pod_name)?;
     let mut probe = portcullis_probe::Settings::of_node(&node_name)?;
     probe.bpffs.clone_from(&bpffs);
-    probe.capacity = Capacity { containers, ..probe.capacity };
+    probe.capacity = Capacity::of_containers(containers);
     let probe = open(&probe).await?;
     heap::trim();
     let (send, news) = mpsc::unbounded_channel();

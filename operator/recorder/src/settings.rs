@@ -20,7 +20,8 @@ pub struct Settings {
     /// Where the host's BPF file system is mounted.
     #[arg(long, default_value = "/sys/fs/bpf")]
     pub bpffs: PathBuf,
-    /// Containers that are told apart at a time, those that ended a moment ago included. 8.4 KiB of kernel memory each.
+    /// Containers that are told apart at a time, those that ended a moment ago included. 8.4 KiB of kernel memory each, and
+    /// beyond 512 room for 32 more values of arguments each.
     #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(16..=1024))]
     pub containers: u32,
 }
