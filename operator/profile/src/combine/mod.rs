@@ -208,7 +208,7 @@ impl Combination<'_> {
     }
 
     /// Whether no arguments lead to the result's case (the first of `chosen`) and to cases of the profiles that make
-    /// another outcome together.
+    /// another outcome together. Not shown where the budget is used up.
     fn agrees<'a>(
         &self,
         inputs: &'a [Vec<compare::Case<'a>>],
@@ -217,6 +217,9 @@ impl Combination<'_> {
         tolerant: bool,
     ) -> bool {
         let Some(next) = inputs.get(chosen.len() - 1) else {
+            if !self.budget.borrow_mut().step(chosen.len()) {
+                return false;
+            }
             let cases: Vec<Case> =
                 chosen[1..].iter().map(|case| Case { outcome: case.outcome, rule: case.rule }).collect();
             let actual = chosen[0].outcome;

@@ -22,6 +22,9 @@ pub(crate) fn find(
     width: Width,
     budget: &mut Budget,
 ) -> Answer<Region> {
+    if !budget.step(within.len() + outside.len()) {
+        return Answer::TooHard;
+    }
     let mut region = Region { tests: Default::default(), witness: [0; ARGUMENTS] };
     for condition in within.iter().copied().flatten() {
         region.tests[condition.index].push(condition.test);
@@ -38,12 +41,13 @@ pub(crate) fn find(
 
 /// Leaves the lists of conditions that the witness meets, one condition after the other.
 fn exclude(region: Region, outside: &[&[Condition]], width: Width, budget: &mut Budget) -> Answer<Region> {
-    if !budget.step() {
+    let tests: usize = region.tests.iter().map(Vec::len).sum();
+    if !budget.step(outside.len() + tests) {
         return Answer::TooHard;
     }
     let meets = |list: &&&[Condition]| list.iter().all(|condition| condition.holds(&region.witness));
     let Some(met) = outside.iter().find(meets) else { return Answer::Found(region) };
-    let mut kept = region.clone();
+    let mut kept = region;
     for condition in *met {
         let mut smaller = kept.clone();
         let tests = &mut smaller.tests[condition.index];

@@ -4,26 +4,32 @@ use std::collections::HashSet;
 
 use crate::evaluate::{Test, Width};
 
-/// How many steps searches may take, over all values they look for.
+/// What searches may cost, over all values they look for, in units of about a comparison of two words.
 ///
 /// Ranges and bit tests over 64 bits can encode hard problems, and a profile may be hostile. No honest one comes near.
 #[derive(Debug)]
-pub(crate) struct Budget(u32);
+pub(crate) struct Budget(u64);
+
+/// Most bytes of dead ends that a search remembers, about. Beyond, it looks at them anew, as long as its budget lasts.
+const MAX_KEPT: usize = 4 << 20;
 
 impl Budget {
     /// For two profiles: about a second.
     pub(crate) const fn profiles() -> Self {
-        Self(2_000_000)
+        Self(32_000_000)
     }
 
-    /// Takes a step; false when none is left.
-    pub(crate) const fn step(&mut self) -> bool {
-        match self.0.checked_sub(1) {
+    /// Takes the cost of a step that looks at so many things; false when that is more than is left, and from then on.
+    pub(crate) const fn step(&mut self, looks_at: usize) -> bool {
+        match self.0.checked_sub(1 + looks_at as u64) {
             Some(left) => {
                 self.0 = left;
                 true
             }
-            None => false,
+            None => {
+                self.0 = 0;
+                false
+            }
         }
     }
 }
@@ -39,29 +45,7 @@ pub(crate) enum Answer<T> {
 
 /// A value for which all tests hold.
 pub(crate) fn value(tests: &[Test], width: Width, budget: &mut Budget) -> Answer<u64> {
-    let mut search =
-        Search { from: 0, to: width.max(), mask: 0, datum: 0, not: Vec::new(), failed: HashSet::new() };
-    for test in tests {
-        match *test {
-            Test::Range { from, to } => {
-                search.from = search.from.max(from);
-                search.to = search.to.min(to);
-            }
-            Test::Bits { mask, datum } => {
-                if (search.datum ^ datum) & search.mask & mask != 0 {
-                    return Answer::Nothing;
-                }
-                search.mask |= mask;
-                search.datum |= datum;
-            }
-            Test::NotBits { mask, datum } => search.not.push((mask, datum)),
-        }
-    }
-    if search.from > search.to {
-        return Answer::Nothing;
-    }
-    let active = (0..search.not.len()).collect();
-    search.descend(Place { bit: 64, at_from: true, at_to: true, active }, 0, budget)
+    Search::new(tests, width).map_or(Answer::Nothing, |mut search| search.run(budget))
 }
 
 struct Search {
@@ -73,6 +57,8 @@ struct Search {
     not: Vec<(u64, u64)>,
     /// Places that lead nowhere.
     failed: HashSet<Place>,
+    /// How many bytes they take, about.
+    kept: usize,
 }
 
 /// Where the search stands: the bits from `bit` on are chosen.
@@ -87,6 +73,41 @@ struct Place {
 }
 
 impl Search {
+    /// None where two tests contradict each other at sight.
+    fn new(tests: &[Test], width: Width) -> Option<Self> {
+        let mut search = Self {
+            from: 0,
+            to: width.max(),
+            mask: 0,
+            datum: 0,
+            not: Vec::new(),
+            failed: HashSet::new(),
+            kept: 0,
+        };
+        for test in tests {
+            match *test {
+                Test::Range { from, to } => {
+                    search.from = search.from.max(from);
+                    search.to = search.to.min(to);
+                }
+                Test::Bits { mask, datum } => {
+                    if (search.datum ^ datum) & search.mask & mask != 0 {
+                        return None;
+                    }
+                    search.mask |= mask;
+                    search.datum |= datum;
+                }
+                Test::NotBits { mask, datum } => search.not.push((mask, datum)),
+            }
+        }
+        (search.from <= search.to).then_some(search)
+    }
+
+    fn run(&mut self, budget: &mut Budget) -> Answer<u64> {
+        let active = (0..self.not.len()).collect();
+        self.descend(Place { bit: 64, at_from: true, at_to: true, active }, 0, budget)
+    }
+
     fn descend(&mut self, place: Place, value: u64, budget: &mut Budget) -> Answer<u64> {
         let below = if place.bit == 0 { 0 } else { u64::MAX >> (64 - place.bit) };
         if place.active.iter().any(|&at| self.not[at].0 & below == 0) {
@@ -98,7 +119,7 @@ impl Search {
         if self.failed.contains(&place) {
             return Answer::Nothing;
         }
-        if !budget.step() {
+        if !budget.step(place.active.len()) {
             return Answer::TooHard;
         }
         let mut next: Vec<(u64, Place)> =
@@ -111,7 +132,11 @@ impl Search {
                 answer => return answer,
             }
         }
-        self.failed.insert(place);
+        let size = size_of::<Place>() + size_of_val(&place.active[..]);
+        if self.kept + size <= MAX_KEPT {
+            self.kept += size;
+            self.failed.insert(place);
+        }
         Answer::Nothing
     }
 
@@ -186,5 +211,47 @@ mod tests {
         assert_eq!(value(&holes, Width::Bits64, &mut Budget::profiles()), Answer::Found(500));
         holes.push(Test::NotBits { mask: u64::MAX, datum: 500 });
         assert_eq!(value(&holes, Width::Bits64, &mut Budget::profiles()), Answer::Nothing);
+    }
+
+    /// Holes of four bits each, in which it is hard to find a value or that there is none.
+    fn scattered(count: u64) -> Vec<Test> {
+        let mut state = 1u64;
+        let mut next = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        (0..count)
+            .map(|_| {
+                let mut mask = 0u64;
+                while mask.count_ones() < 4 {
+                    mask |= 1 << next(64);
+                }
+                let datum = mask & (next(1 << 31) << 33 | next(1 << 31) << 2 | next(4));
+                Test::NotBits { mask, datum }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_hostile_problem_ends_and_keeps_little() {
+        for count in [212, 700] {
+            let mut search =
+                Search::new(&scattered(count), Width::Bits64).expect("no contradiction at sight");
+            let mut budget = Budget::profiles();
+            let answer = search.run(&mut budget);
+            assert!(search.kept <= MAX_KEPT, "{}", search.kept);
+            let kept: usize = search.failed.iter().map(|place| size_of_val(&place.active[..])).sum();
+            assert!(kept <= MAX_KEPT, "{kept}");
+            if count == 700 {
+                assert_eq!(answer, Answer::TooHard, "otherwise this tests nothing");
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_costs_what_it_looks_at() {
+        let mut budget = Budget(10);
+        assert!(budget.step(4) && budget.step(4));
+        assert!(!budget.step(0));
     }
 }
