@@ -69,11 +69,25 @@ fn a_gate_lets_tightening_pass_and_nothing_else() {
     let wider = OLD.replace("\"SCMP_ARCH_X86_64\"", "\"SCMP_ARCH_X86_64\", \"SCMP_ARCH_X86\"");
     let ran = diff(OLD, &wider, &["--looser-only"]);
     assert_eq!(ran.code, 1);
+    assert!(ran.out.ends_with("B is looser than A in 1 architecture\n"), "{}", ran.out);
     assert!(
         ran.out.contains("SCMP_ARCH_X86 is in B's architectures only: 3 calls may be made"),
         "{}",
         ran.out
     );
+}
+
+#[test]
+fn a_name_that_is_not_known_here_is_a_difference() {
+    let newer = OLD.replace("\"write\"", "\"write\", \"brand_new_call\"");
+    let ran = diff(OLD, &newer, &[]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("\n  + brand_new_call: only in B\n"), "{}", ran.out);
+    let ran = diff(OLD, &newer, &["--looser-only"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.ends_with("B is looser than A in 1 unknown name\n"), "{}", ran.out);
+    assert_eq!(diff(&newer, OLD, &["--looser-only"]).code, 0);
+    assert_eq!(diff(&newer, &newer, &[]).code, 0);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use portcullis_api::{ProfileSpec, ProfileWarning, Reason, bounded_message};
 use portcullis_profile::{
     Arch, MAX_REVISION_BYTES, Profile, RuntimeDefault,
-    compare::{self, Relation, reachable},
+    compare::{self, Relation, looser_unknown, reachable},
     compose::{self, NamedProfile},
     evaluate::{Evaluator, Runtime},
     lint::{Finding, LintContext, Severity, lint},
@@ -143,7 +143,7 @@ pub(super) fn audit(profile: &Profile) -> Result<Profile, Stall> {
 /// The calls that a profile lets through and the runtime default doesn't, in words; none where it is not looser.
 ///
 /// Compared with the default of every architecture that has one, whatever the profile lists: a filter always covers the
-/// architecture of the node that it is loaded on.
+/// architecture of the node that it is loaded on. Names that no table here has are compared by their rules.
 pub(super) fn looser_than_runtime_default(profile: &Profile) -> Result<Vec<String>, Stall> {
     let mut calls: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
     for (native, baseline) in BASELINES.iter() {
@@ -157,7 +157,12 @@ pub(super) fn looser_than_runtime_default(profile: &Profile) -> Result<Vec<Strin
     let in_words = |((call, condition), arches): ((String, String), BTreeSet<&str>)| {
         format!("{call} with {condition} ({})", Vec::from_iter(arches).join(", "))
     };
-    Ok(calls.into_iter().map(in_words).collect())
+    let unknown: BTreeSet<String> = runtime_defaults()
+        .iter()
+        .flat_map(|default| looser_unknown(profile, &default.profile))
+        .map(|name| format!("{name} (not known here: a node's runtime may know it)"))
+        .collect();
+    Ok(unknown.into_iter().chain(calls.into_iter().map(in_words)).collect())
 }
 
 /// The bytes of the file.

@@ -204,6 +204,18 @@ fn what_the_runtime_default_denies_is_refused_in_both_modes_unless_it_is_permitt
 }
 
 #[test]
+fn a_name_that_a_newer_runtime_may_know_is_judged_by_its_rules() {
+    for mode in [Mode::Enforce, Mode::Audit] {
+        let stall = compose(vec![own_part(allows(&["read", "brand_new_call"]))], mode, false).unwrap_err();
+        assert_eq!(stall.reason, Reason::LooserThanRuntimeDefault, "{mode:?}");
+        assert!(stall.message.contains("denies: brand_new_call (not known here"), "{stall:?}");
+        assert!(compose(vec![own_part(allows(&["read", "brand_new_call"]))], mode, true).is_ok());
+    }
+    let denies = document(&json!([{"names": ["brand_new_call"], "action": "SCMP_ACT_KILL_PROCESS"}]));
+    assert!(compose(vec![own_part(denies)], Mode::Enforce, false).is_ok());
+}
+
+#[test]
 fn a_profile_that_allows_everything_by_default_is_refused() {
     let open = Profile::parse(br#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["getpid"], "action": "SCMP_ACT_ERRNO"}]}"#);
     let stall = compose(vec![own_part(Arc::new(open.unwrap()))], Mode::Enforce, false).unwrap_err();
@@ -302,7 +314,7 @@ fn the_linters_errors_refuse_and_its_warnings_are_shown_with_their_place() {
         Err(stall) => assert!(stall.message.starts_with("spec.profile.syscalls[0]"), "{stall:?}"),
     }
     let typo = allows(&["raed"]);
-    let resolved = compose(vec![own_part(typo)], Mode::Enforce, false).unwrap();
+    let resolved = compose(vec![own_part(typo)], Mode::Enforce, true).unwrap();
     assert!(resolved.warnings.iter().any(|warning| warning.message.contains("raed")), "{resolved:?}");
     assert!(resolved.warnings.len() <= MAX_WARNINGS);
 }

@@ -1,6 +1,6 @@
 //! Every way in which two profiles do different things, call by call.
 
-use super::{Comparison, Difference, Relation, Side, numbers, reachable};
+use super::{Comparison, Difference, NameChange, Relation, Side, numbers, reachable, unknown::name_changes};
 use crate::{
     Arch, Profile,
     compare::Budget,
@@ -75,6 +75,8 @@ pub struct FieldChange {
 pub struct Changes {
     /// By architecture and number.
     pub calls: Vec<CallChange>,
+    /// Names that no table here has, which count where a runtime knows them.
+    pub names: Vec<NameChange>,
     /// Architectures that one profile lists alone.
     pub architectures: Vec<ArchChange>,
     /// Flags and the listener.
@@ -87,13 +89,17 @@ impl Changes {
     /// Whether the profiles do the same.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.calls.is_empty() && self.architectures.is_empty() && self.fields.is_empty()
+        self.calls.is_empty()
+            && self.names.is_empty()
+            && self.architectures.is_empty()
+            && self.fields.is_empty()
     }
 
     /// Whether B lets a call, or an argument, get further than A does.
     #[must_use]
     pub fn is_looser(&self) -> bool {
         self.calls.iter().any(|call| call.change.is_looser())
+            || self.names.iter().any(|one| one.change.is_looser())
             || self.architectures.iter().any(|one| one.in_b && one.calls > 0)
     }
 }
@@ -105,10 +111,10 @@ impl Changes {
 /// # Errors
 /// Where the runtime doesn't start a container with one of the profiles; `true` where that is B.
 pub fn changes(a: &Profile, b: &Profile, runtime: Runtime, native: Arch) -> Result<Changes, (bool, Refusal)> {
-    let fields = fields(a, b);
+    let (fields, names) = (fields(a, b), name_changes(a, b));
     let a = Evaluator::new(a, runtime, native).map_err(|refusal| (false, refusal))?;
     let b = Evaluator::new(b, runtime, native).map_err(|refusal| (true, refusal))?;
-    let mut changes = Changes { calls: Vec::new(), architectures: Vec::new(), fields, same: 0 };
+    let mut changes = Changes { calls: Vec::new(), names, architectures: Vec::new(), fields, same: 0 };
     let mut budget = Budget::profiles();
     for &arch in reachable(native) {
         let lists = |evaluator: &Evaluator| evaluator.architectures().any(|one| one == arch);

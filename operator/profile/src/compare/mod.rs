@@ -8,9 +8,11 @@ mod changes;
 mod dispute;
 mod region;
 mod solve;
+mod unknown;
 
 pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes};
 pub use dispute::{Dispute, DisputeCause, disputes};
+pub use unknown::{NameChange, looser_unknown};
 
 pub(crate) use dispute::{call_name, dispute, disputes_in};
 

@@ -18,6 +18,9 @@ struct Document<'a> {
     /// Whether B lets a call, or an argument, get further.
     looser: bool,
     calls: Vec<Call>,
+    /// Names that no table here has.
+    #[serde(rename = "unknownNames", skip_serializing_if = "Vec::is_empty")]
+    names: Vec<Name<'a>>,
     architectures: Vec<Architecture>,
     fields: Vec<Field<'a>>,
     same: usize,
@@ -29,6 +32,12 @@ struct Call {
     relation: &'static str,
     architectures: Vec<Arch>,
     differences: Vec<Difference>,
+}
+
+#[derive(Serialize)]
+struct Name<'a> {
+    name: &'a str,
+    relation: &'static str,
 }
 
 #[derive(Serialize)]
@@ -79,6 +88,11 @@ pub(super) fn write([a, b]: [&str; 2], changes: &Changes, out: &mut dyn Write) -
         b,
         looser: changes.is_looser(),
         calls: calls.collect(),
+        names: changes
+            .names
+            .iter()
+            .map(|one| Name { name: &one.name, relation: relation(one.change) })
+            .collect(),
         architectures: changes
             .architectures
             .iter()

@@ -78,6 +78,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         .map_err(|(in_b, refusal)| anyhow::anyhow!("{}: {refusal}", if in_b { &b.name } else { &a.name }))?;
     if *looser_only {
         changes.calls.retain(|call| call.change.is_looser());
+        changes.names.retain(|one| one.change.is_looser());
         changes.architectures.retain(|one| one.in_b && one.calls > 0);
         changes.fields.clear();
     }

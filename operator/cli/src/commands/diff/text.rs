@@ -44,11 +44,25 @@ pub(super) fn write(
             write_section(change, &section, out)?;
         }
     }
+    write_names(changes, out)?;
     for field in &changes.fields {
         let shown = |value: &str| if value.is_empty() { "nothing".to_owned() } else { value.to_owned() };
         writeln!(out, "{}: A has {}, B has {}\n", field.field, shown(&field.a), shown(&field.b))?;
     }
     summary(changes, looser_only, out)
+}
+
+/// Names that no table here has.
+fn write_names(changes: &Changes, out: &mut dyn Write) -> io::Result<()> {
+    if changes.names.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "? not known here, which count on nodes whose libseccomp knows them")?;
+    for one in &changes.names {
+        let style = style(one.change);
+        writeln!(out, "  {style}{}{style:#} {}: {}", sign(one.change), one.name, title(one.change))?;
+    }
+    writeln!(out)
 }
 
 fn write_section(change: Change, entries: &[&Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
@@ -101,7 +115,17 @@ fn summary(changes: &Changes, looser_only: bool, out: &mut dyn Write) -> io::Res
         return writeln!(out, "{what} ({})", counted(changes.same, "call"));
     }
     if looser_only {
-        return writeln!(out, "B is looser than A in {}", counted(changes.calls.len(), "call"));
+        let kinds = [
+            (changes.calls.len(), "call"),
+            (changes.names.len(), "unknown name"),
+            (changes.architectures.len(), "architecture"),
+        ];
+        let looser: Vec<String> = kinds
+            .into_iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, what)| counted(count, what))
+            .collect();
+        return writeln!(out, "B is looser than A in {}", looser.join(", "));
     }
     let verdict = if changes.is_looser() { "B is looser than A" } else { "B is nowhere looser than A" };
     let calls = counted(changes.calls.len(), "call");

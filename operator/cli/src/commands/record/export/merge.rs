@@ -164,14 +164,21 @@ fn both(name: &str, one: &Profile, other_name: &str, other: &Profile) -> Result<
 
 /// On nodes of all architectures that either is for.
 fn compare(one: &Profile, other: &Profile) -> Result<Changes> {
-    let mut all = Changes { calls: Vec::new(), architectures: Vec::new(), fields: Vec::new(), same: 0 };
+    let mut all = Changes {
+        calls: Vec::new(),
+        names: Vec::new(),
+        architectures: Vec::new(),
+        fields: Vec::new(),
+        same: 0,
+    };
     for native in platform::natives([one, other]) {
-        let Changes { calls, architectures, fields, same } = changes(one, other, Runtime::Runc, native)
-            .map_err(|(_, refusal)| anyhow::anyhow!("{refusal}"))?;
+        let Changes { calls, names, architectures, fields, same } =
+            changes(one, other, Runtime::Runc, native)
+                .map_err(|(_, refusal)| anyhow::anyhow!("{refusal}"))?;
         // No two of them reach the same architecture.
         all.calls.extend(calls);
         all.architectures.extend(architectures);
-        all.fields = fields;
+        (all.names, all.fields) = (names, fields);
         all.same += same;
     }
     Ok(all)
