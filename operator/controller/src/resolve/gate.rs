@@ -7,8 +7,8 @@
 //! What is judged is the very content that would be served: with its bases, whoever wrote them, and in its mode. So a namespaced
 //! profile that is looser only because an administrator's cluster profile is its base is refused as well: the administrator
 //! published that profile at its own path, not as a part of other people's. An earlier revision that `spec.pin` names is
-//! judged anew, so that after a permission was withdrawn no profile goes back to what it permitted. What is served stays served until then:
-//! pods need it to start again.
+//! judged anew, so that after a permission was withdrawn no profile goes back to what it permitted. What is served stays served until then,
+//! and a kept revision can be named by a pod at its own path: pods need them to start again.
 //!
 //! A listener needs the permission too: the runtime connects to any socket of the node that `listenerPath` names, as root, and hands it the
 //! container's state, `listenerMetadata` and the descriptor that decides about calls
