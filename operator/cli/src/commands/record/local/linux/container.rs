@@ -216,13 +216,21 @@ fn together(recorded: &[Recorded]) -> Observation {
     })
 }
 
-/// Whether the processes in a cgroup have a seccomp filter: `Seccomp` of proc_pid_status(5). `None` where that can't be seen.
+/// Whether the container of a cgroup has a seccomp filter. `None` where that can't be seen.
 fn has_filter(cgroup: &Path) -> Option<bool> {
-    let modes = cgroups::processes(cgroup).into_iter().filter_map(|id| {
-        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let statuses = cgroups::processes(cgroup)
+        .into_iter()
+        .filter_map(|id| fs::read_to_string(format!("/proc/{id}/status")).ok());
+    is_filtered(statuses)
+}
+
+/// Whether a filter is the container's own, by the `Seccomp` of its processes' proc_pid_status(5): every process inherits that one, while
+/// services and renderers in a container without one may have filters of their own.
+fn is_filtered(statuses: impl Iterator<Item = String>) -> Option<bool> {
+    let modes = statuses.filter_map(|status| {
         status.lines().find_map(|line| line.strip_prefix("Seccomp:\t").map(|mode| mode == "2"))
     });
-    modes.reduce(|one, other| one || other)
+    modes.reduce(|one, other| one && other)
 }
 
 /// The runtime that gave a cgroup its name, where the name says so.
@@ -232,4 +240,22 @@ fn runtime(cgroup: &Path) -> &'static str {
     let parts: Vec<_> = cgroup.iter().rev().take(2).filter_map(|part| part.to_str()).collect();
     let named = NAMES.iter().find(|(prefix, _)| parts.iter().any(|part| part.starts_with(prefix)));
     named.map_or("", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_some_processes_have_is_not_the_containers() {
+        let of = |modes: &[u8]| {
+            is_filtered(modes.iter().map(|mode| format!("Name:\tx\nSeccomp:\t{mode}\nSeccomp_filters:\t1\n")))
+        };
+        assert_eq!(of(&[2, 2]), Some(true));
+        assert_eq!(of(&[0, 2]), Some(false));
+        assert_eq!(of(&[2, 0, 2]), Some(false));
+        assert_eq!(of(&[0]), Some(false));
+        assert_eq!(of(&[]), None);
+        assert_eq!(is_filtered(std::iter::once("Name:\tx\n".to_owned())), None);
+    }
 }
