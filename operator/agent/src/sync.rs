@@ -21,7 +21,7 @@ use portcullis_api::{FailureReason, InvalidRevision, RevisionMeta, SeccompRevisi
 use serde::Deserialize;
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -36,6 +36,12 @@ use crate::{
 const PAGE: u32 = 250;
 /// A watch that lived for so long was a good one: the next pause is the shortest again.
 const STABLE: Duration = Duration::from_secs(30);
+
+/// How long an answer may take: one page of a list, or the beginning of a watch.
+const ANSWER: Duration = Duration::from_secs(30);
+/// How long nothing may come of a watch. The API server ends each after 290 s at most (`timeoutSeconds` of [`WatchParams`]), so one that is
+/// silent for longer is on a connection that is dead.
+const SILENCE: Duration = Duration::from_secs(295);
 
 /// The pauses between failed attempts, and the more so the more agents there are to make them.
 pub(crate) fn backoff() -> ExponentialBackoff {
@@ -52,6 +58,8 @@ pub(crate) fn backoff() -> ExponentialBackoff {
 enum Failed {
     #[error(transparent)]
     Api(#[from] kube::Error),
+    #[error("the API server has not answered for {} s", .0.as_secs())]
+    Silent(Duration),
     #[error("the API server ended the watch: {0}")]
     Status(String),
     #[error("the API server's list of revisions has no resource version")]
@@ -169,7 +177,8 @@ impl Revisions {
     async fn page(&self, params: &ListParams) -> Result<Page, Failed> {
         let request = Request::new(SeccompRevision::url_path(&(), None));
         let request = request.list_metadata(params).map_err(kube::Error::BuildRequest)?;
-        Ok(self.api.clone().into_client().request(request).await?)
+        let client = self.api.clone().into_client();
+        Ok(timeout(ANSWER, client.request(request)).await.map_err(|_| Failed::Silent(ANSWER))??)
     }
 
     /// Watches from a version until it is time for the next list, or something is wrong.
@@ -203,9 +212,11 @@ impl Revisions {
     }
 
     async fn watch_once(&self, version: &mut String) -> Result<(), Failed> {
-        let mut events = pin!(self.api.watch(&WatchParams::default(), version).await?);
+        let params = WatchParams::default();
+        let begun = timeout(ANSWER, self.api.watch(&params, version)).await;
+        let mut events = pin!(begun.map_err(|_| Failed::Silent(ANSWER))??);
         self.metrics.api_reachable.set(1);
-        while let Some(event) = events.next().await {
+        while let Some(event) = timeout(SILENCE, events.next()).await.map_err(|_| Failed::Silent(SILENCE))? {
             let (metadata, work) = match event? {
                 WatchEvent::Added(revision) => self.applied(revision, true),
                 WatchEvent::Modified(revision) => self.applied(revision, false),
@@ -263,5 +274,28 @@ fn ended_by(status: Status) -> Failed {
         Failed::Api(kube::Error::Api(Box::new(status)))
     } else {
         Failed::Status(format!("{} ({} {})", status.message, status.code, status.reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Empty;
+    use kube::{Client, client::Body};
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_server_that_never_answers_is_given_up() {
+        let (service, _handle) =
+            tower_test::mock::pair::<http::Request<Body>, http::Response<Empty<bytes::Bytes>>>();
+        let revisions = Revisions {
+            api: Api::all(Client::new(service, "default")),
+            work: mpsc::channel(1).0,
+            metrics: Metrics::register(&Registry::new()).unwrap(),
+            relist: Duration::from_secs(600),
+        };
+        assert!(matches!(revisions.list().await, Err(Failed::Silent(ANSWER))));
+        assert!(matches!(revisions.watch("1".to_owned()).await, End::Failed(Failed::Silent(ANSWER))));
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no usable configuration for the API server.
-    #[error("can't make a client for the API server")]
-    Client(#[source] kube::Error),
+    #[error(transparent)]
+    Client(#[from] portcullis_runtime::ClientError),
     /// A metric can't be registered.
     #[error("can't register a metric")]
     Metrics(#[from] prometheus::Error),

@@ -96,7 +96,7 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     }
     let gate = process.readiness.gate("first-sync");
     let metrics = Metrics::new(&process.registry)?;
-    let client = Client::try_default().await.map_err(Error::Client)?;
+    let client = portcullis_runtime::client().await?;
     let reporter = Reporter::new(&process, client.clone(), &pod_name)?;
     let lease = LeaseSettings::new(&namespace, lease_name, pod_name);
     let leading = lead(&process, client.clone(), lease);

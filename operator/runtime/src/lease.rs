@@ -17,7 +17,7 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
@@ -125,15 +125,22 @@ impl Candidate {
         format!("{}/{}", self.settings.namespace, self.settings.name)
     }
 
+    /// How long an attempt may take: a connection may be dead and another not, so that there must be time for a second one before the
+    /// deadline, as in controller-runtime.
+    fn answer_within(&self) -> Duration {
+        self.settings.renew_deadline / 2
+    }
+
     async fn acquire(&mut self) {
         // Said once and not at each attempt: what this process waits for.
         let mut waiting_for = String::new();
         loop {
-            let waits_for = match self.attempt().await {
-                Ok(Attempt::Held) => break,
-                Ok(Attempt::HeldBy(holder)) => format!("{holder} leads"),
-                Err(error) if is_conflict(&error) => "another was faster".to_owned(),
-                Err(error) => explain(&error),
+            let waits_for = match timeout(self.answer_within(), self.attempt()).await {
+                Ok(Ok(Attempt::Held)) => break,
+                Ok(Ok(Attempt::HeldBy(holder))) => format!("{holder} leads"),
+                Ok(Err(error)) if is_conflict(&error) => "another was faster".to_owned(),
+                Ok(Err(error)) => explain(&error),
+                Err(_) => "the API server does not answer".to_owned(),
             };
             if waiting_for != waits_for {
                 info!(lease = self.lease(), "waiting to lead: {waits_for}");
@@ -164,7 +171,8 @@ impl Candidate {
         let deadline = self.renewed + self.settings.renew_deadline;
         let mut last = None;
         loop {
-            match timeout_at(deadline, self.attempt()).await {
+            let answer_by = deadline.min(Instant::now() + self.answer_within());
+            match timeout_at(answer_by, self.attempt()).await {
                 Ok(Ok(Attempt::Held)) => return Ok(()),
                 Ok(Ok(Attempt::HeldBy(holder))) => {
                     return Err(LeaseLost::Taken { lease: self.lease(), holder });
@@ -172,6 +180,10 @@ impl Candidate {
                 Ok(Err(error)) => {
                     warn!(lease = self.lease(), error = explain(&error), "can't renew the lease");
                     last = Some(error);
+                }
+                Err(_) if Instant::now() < deadline => {
+                    warn!(lease = self.lease(), "can't renew the lease: the API server does not answer");
+                    continue;
                 }
                 Err(_) => {
                     return Err(LeaseLost::NotRenewed {

@@ -1,6 +1,9 @@
 use std::{
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use http::StatusCode;
@@ -162,4 +165,33 @@ async fn shutdown_ends_the_wait() {
     let process = Process::new("controller").unwrap();
     process.shutdown.cancel();
     assert!(lead(&process, server.client(), settings("a")).await.is_none());
+}
+
+/// A client whose next requests, as many as are said, are never answered.
+fn hanging(server: &Server, requests: &Arc<AtomicU32>) -> Client {
+    let (inner, requests) = (server.client(), Arc::clone(requests));
+    let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+        let (inner, requests) = (inner.clone(), Arc::clone(&requests));
+        async move {
+            let less = |left: u32| left.checked_sub(1);
+            if requests.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                return std::future::pending().await;
+            }
+            inner.send(request).await
+        }
+    });
+    Client::new(service, "default")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_never_answered_is_asked_again() {
+    let (server, unanswered) = (Server::default(), Arc::new(AtomicU32::new(1)));
+    let mut candidate = Candidate::new(hanging(&server, &unanswered), settings("a"));
+    let begun = Instant::now();
+    candidate.acquire().await;
+    assert!(begun.elapsed() < Duration::from_secs(10), "took it after {:?}", begun.elapsed());
+    unanswered.store(1, Ordering::SeqCst);
+    candidate.renew().await.expect("the second attempt is in time");
+    unanswered.store(u32::MAX, Ordering::SeqCst);
+    assert!(matches!(candidate.renew().await, Err(LeaseLost::NotRenewed { .. })));
 }

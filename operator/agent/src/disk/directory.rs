@@ -176,13 +176,27 @@ impl Directory {
         Ok(())
     }
 
-    /// Whether the sub-directory or its store is no longer the one that this handle is on.
+    /// Whether the sub-directory, its store or a part of that is no longer the one that this handle is on. What tidies up takes empty
+    /// directories, as most parts are most of the time.
     pub(crate) fn is_stale(&self, base: &Base) -> bool {
         let at = |parent: BorrowedFd<'_>, name: &str| {
             fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat_id(&stat))
         };
         at(base.as_fd(), &base.subdirectory) != Some(self.root_id)
             || at(self.root.as_fd(), STORE) != Some(self.store_id)
+            || self
+                .parts()
+                .any(|(name, part)| at(self.root.as_fd(), &format!("{STORE}/{name}")) != id(part).ok())
+    }
+
+    fn parts(&self) -> impl Iterator<Item = (&'static str, &OwnedFd)> {
+        [
+            ("content", &self.content),
+            ("index", &self.index),
+            ("temporary", &self.temporary),
+            ("aside", &self.aside),
+        ]
+        .into_iter()
     }
 
     /// Puts the root's own mode right. Says whether it had to.

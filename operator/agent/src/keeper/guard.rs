@@ -122,6 +122,10 @@ impl Keeper {
     }
 
     fn namespace_changed(&mut self, namespace: &str, flags: ReadFlags, suspects: &mut BTreeSet<String>) {
+        // Another directory of that name has no watch yet, however alike it is.
+        if let Some(directory) = self.directory.clone() {
+            self.watch(&Place::Namespace(namespace.to_owned()), Some(&directory));
+        }
         let only_attributes = (flags - (ReadFlags::ATTRIB | ReadFlags::ISDIR)).is_empty();
         if !only_attributes {
             suspects.extend(self.in_namespace(namespace).map(|(path, _)| path.clone()));

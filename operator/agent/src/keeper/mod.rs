@@ -351,6 +351,7 @@ impl Keeper {
             self.say(Level::Error, "GuardImpaired", "Watch", problem);
         }
         self.blind = true;
+        self.rehash.next = self.rehash.next.min(Instant::now() + BLIND_REHASH);
     }
 
     /// Nothing can be written at all: every file fails for the same reason.

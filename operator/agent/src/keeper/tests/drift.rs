@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::*;
 
 /// Does something to a served file, and expects it repaired by the next event, for this cause.
@@ -226,6 +228,34 @@ fn a_removed_store_is_made_anew_from_what_is_served() {
     assert_eq!(fs::read_to_string(copy).unwrap(), "content");
     // The next agent still knows what is its own.
     node.restart_after(|node| fs::remove_file(node.path("shop/web.json")).unwrap());
+    node.assert_serves("shop/web.json", "content");
+}
+
+#[test]
+fn parts_of_the_store_that_something_tidied_up_are_made_anew() {
+    let mut node = serving("content");
+    for part in ["temporary", "aside"] {
+        fs::remove_dir(node.path(".store").join(part)).unwrap();
+    }
+    fs::remove_file(node.path("shop/web.json")).unwrap();
+    node.turn();
+    node.assert_serves("shop/web.json", "content");
+}
+
+#[test]
+fn a_namespace_swapped_for_its_like_is_guarded_like_it() {
+    let mut node = serving("content");
+    let (namespace, like) = (node.path("shop"), node.path("like"));
+    fs::create_dir(&like).unwrap();
+    for file in fs::read_dir(&namespace).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), like.join(file.file_name())).unwrap();
+    }
+    node.turn();
+    renameat_with(CWD, &like, CWD, &namespace, RenameFlags::EXCHANGE).unwrap();
+    node.turn();
+    fs::write(node.path("shop/web.json"), "spoiled").unwrap();
+    node.turn();
     node.assert_serves("shop/web.json", "content");
 }
 
