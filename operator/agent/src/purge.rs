@@ -4,7 +4,6 @@ use std::{io, os::fd::AsFd as _, path::PathBuf};
 
 use portcullis_profile::Digest;
 use portcullis_runtime::Process;
-use rustix::{fs, io::Errno};
 use tracing::{info, warn};
 
 use crate::{
@@ -95,7 +94,8 @@ fn remove_all(settings: &PurgeSettings) -> Result<Purged, PurgeError> {
     let base = Base::open(directory, host_directory, subdirectory)?;
     let shown = base.shown();
     let unusable = |error: io::Error| PurgeError::Directory(format!("can't read or clear {shown}: {error}"));
-    if matches!(fs::statat(&base, subdirectory.as_str(), fs::AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
+    // On a node that no agent was ever on, a directory of that name is another's.
+    if !base.has_store().map_err(unusable)? {
         return Ok(Purged { all: true, ..Purged::default() });
     }
     let directory = match Directory::open(&base) {
@@ -172,6 +172,20 @@ mod tests {
         let (namespace, leaf) = split(path);
         let parent = directory.namespace(namespace).unwrap();
         Staged::write(&directory, content).unwrap().publish(parent.as_fd(), leaf).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_is_anothers_is_not_touched() {
+        let temporary = tempfile::tempdir().unwrap();
+        let directory = temporary.path().join("profiles");
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(
+            remove_all(&settings(temporary.path())).unwrap(),
+            Purged { all: true, ..Purged::default() }
+        );
+        assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0);
     }
 
     #[test]

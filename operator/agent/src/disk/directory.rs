@@ -71,6 +71,15 @@ impl Base {
         &self.subdirectory
     }
 
+    /// Whether the sub-directory is there and has a store: whether an agent was ever at work in it.
+    pub(crate) fn has_store(&self) -> io::Result<bool> {
+        match fs::statat(self.as_fd(), format!("{}/{STORE}", self.subdirectory), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Fails where the mounted directory was unlinked on the host: what is written to it then reaches nobody.
     pub(crate) fn check(&self) -> Result<(), Error> {
         match fs::fstat(&self.fd) {

@@ -67,7 +67,7 @@ impl Index {
     /// Records that a path is Portcullis's own and serves this content: before the file is there, so that a file of its own is
     /// never taken for a foreign one.
     ///
-    /// Not synced by itself: journaling file systems keep the order of renames, so the record is durable when the file is.
+    /// Not durable before [`Index::sync`].
     pub(crate) fn record(directory: &Directory, path: &str, digest: &Digest) -> io::Result<()> {
         let (namespace, leaf) = split(path);
         let opened = match namespace {
@@ -84,6 +84,18 @@ impl Index {
         let temporary = temporary_name();
         fs::symlinkat(digest.to_string(), directory.temporary(), &temporary)?;
         fs::renameat(directory.temporary(), &temporary, parent, leaf)?;
+        Ok(())
+    }
+
+    /// Makes a namespace's records durable. Before its files are renamed into place: ext4 keeps the order of renames, btrfs does not, and
+    /// would have the new file after a power cut with the record of the earlier one.
+    pub(crate) fn sync(directory: &Directory, namespace: Option<&str>) -> io::Result<()> {
+        match namespace {
+            None => fs::fsync(directory.index())?,
+            Some(namespace) => {
+                fs::fsync(open_beneath(directory.index(), namespace, OFlags::DIRECTORY, BENEATH)?)?;
+            }
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use portcullis_runtime::Level;
 use rustix::{fs::inotify::ReadFlags, io::Errno};
 use tracing::{error, warn};
 
-use super::{BLIND_REHASH, File, Keeper};
+use super::{BLIND_REHASH, File, Keeper, write::BATCH};
 use crate::{
     disk::{Cause, Changes, Condition, Directory, Place, examine},
     error::{Error, Problem},
@@ -181,8 +181,12 @@ impl Keeper {
         let digests: BTreeSet<_> =
             paths.iter().filter_map(|path| self.files.get(path)).map(|file| file.digest).collect();
         self.check(paths.into_iter().collect(), now);
-        for digest in digests {
+        for (count, digest) in (1..).zip(digests) {
             self.check_store(&directory, &digest);
+            // What is put back is open until it is synced, and descriptors may be few: 1,024 is a common limit.
+            if count % BATCH == 0 {
+                self.sync_store();
+            }
         }
     }
 

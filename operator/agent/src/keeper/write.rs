@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Files that are written before their first rename: each holds a descriptor.
-const BATCH: usize = 64;
+pub(super) const BATCH: usize = 64;
 /// Bytes that must fit on the disk before contents are read again for files that failed.
 const PROBE: usize = 16 * 1024;
 
@@ -101,13 +101,28 @@ impl Keeper {
                 Err(problem) => self.fail(&target.path, problem),
             }
         }
-        let published: Vec<_> = self
-            .sync(directory, staged)
+        let durable = self.sync(directory, staged);
+        let recorded: BTreeMap<_, _> = durable
+            .iter()
+            .map(|(target, _)| split(&target.path).0.map(str::to_owned))
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .map(|namespace| {
+                let synced = Index::sync(directory, namespace.as_deref());
+                (namespace, synced)
+            })
+            .collect();
+        let published: Vec<_> = durable
             .into_iter()
             .filter_map(|(target, file)| {
                 let (namespace, leaf) = split(&target.path);
+                let namespace = namespace.map(str::to_owned);
+                if let Some(Err(error)) = recorded.get(&namespace) {
+                    self.fail_writing(directory, &target.path, error);
+                    return None;
+                }
                 // Every parent was opened when the file was staged.
-                let parent = parents.get(&namespace.map(str::to_owned))?;
+                let parent = parents.get(&namespace)?;
                 match file.publish(parent.as_fd(), leaf) {
                     Ok(inode) => Some((target, inode)),
                     Err(error) => {
