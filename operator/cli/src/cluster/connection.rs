@@ -116,7 +116,7 @@ impl Connection {
             Some(path) => Kubeconfig::read_from(path)
                 .map_err(|error| unusable(&error))
                 .with_context(|| format!("--kubeconfig {}", path.display()))?,
-            None => match Kubeconfig::read() {
+            None => match found_kubeconfig() {
                 Ok(kubeconfig) => kubeconfig,
                 Err(_) if !self.names_part_of_a_kubeconfig() && is_no_kubeconfig() => {
                     return self.without_kubeconfig();
@@ -193,6 +193,26 @@ fn unusable(error: &KubeconfigError) -> anyhow::Error {
     anyhow!("the kubeconfig can't be used: {error}")
 }
 
+/// What $KUBECONFIG names, or ~/.kube/config.
+fn found_kubeconfig() -> Result<Kubeconfig, KubeconfigError> {
+    match std::env::var_os("KUBECONFIG").filter(|value| !value.is_empty()) {
+        Some(value) => merged(std::env::split_paths(&value)),
+        None => Kubeconfig::read(),
+    }
+}
+
+/// Several files as one. Those that are not there are passed over, as kubectl does, unless none is.
+fn merged(paths: impl Iterator<Item = PathBuf>) -> Result<Kubeconfig, KubeconfigError> {
+    let all: Vec<_> = paths.filter(|path| !path.as_os_str().is_empty()).collect();
+    let mut there: Vec<_> = all.iter().filter(|path| path.exists()).collect();
+    if there.is_empty() {
+        there.extend(all.first());
+    }
+    there
+        .into_iter()
+        .try_fold(Kubeconfig::default(), |merged, path| merged.merge(Kubeconfig::read_from(path)?))
+}
+
 /// Whether no kubeconfig is named by the environment and none is where one would be by default.
 fn is_no_kubeconfig() -> bool {
     let named = std::env::var_os("KUBECONFIG").is_some_and(|value| !value.is_empty());
@@ -211,6 +231,24 @@ fn client(config: Config) -> Result<Client> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kubeconfigs_that_are_not_there_are_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, context: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: Config\ncurrent-context: {context}\ncontexts: [{{name: {context}, context: {{cluster: c}}}}]\n"
+            );
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (one, two, missing) = (file("one", "a"), file("two", "b"), folder.path().join("missing"));
+        let found = merged([missing.clone(), one, PathBuf::new(), two].into_iter()).unwrap();
+        assert_eq!(found.current_context.as_deref(), Some("a"));
+        assert_eq!(found.contexts.len(), 2);
+        assert!(merged([missing].into_iter()).unwrap_err().to_string().contains("missing"));
+    }
 
     #[test]
     fn times_are_kubectls() {

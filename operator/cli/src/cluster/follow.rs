@@ -114,7 +114,7 @@ pub(crate) fn touched<K: Resource<DynamicType = ()>>(
 }
 
 /// What no second attempt can change.
-fn refusal(attempt: &Attempt, error: watcher::Error) -> Option<anyhow::Error> {
+pub(crate) fn refusal(attempt: &Attempt, error: watcher::Error) -> Option<anyhow::Error> {
     let error = match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)

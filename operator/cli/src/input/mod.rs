@@ -113,7 +113,15 @@ pub(crate) fn profiles(path: &Path) -> Result<Vec<Loaded>> {
 
 /// [`profiles`], with Docker's format resolved for a container and node.
 pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loaded>> {
-    let file = read(path, container)?;
+    all_of(read(path, container)?)
+}
+
+/// [`profiles`] of what was read already, and can be read only once where it is a pipe.
+pub(crate) fn profiles_of(name: &str, bytes: Vec<u8>) -> Result<Vec<Loaded>> {
+    all_of(parse(name, bytes, &platform::usual_container(platform::host_arch()))?)
+}
+
+fn all_of(file: File) -> Result<Vec<Loaded>> {
     for note in file.notes() {
         console::note(&note);
     }

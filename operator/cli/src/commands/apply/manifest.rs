@@ -52,22 +52,17 @@ pub(super) fn read(path: &Path, wanted: &Wanted, namespace: &str, explicit: bool
             })
             .collect();
     }
-    let profile = if path == Path::new("-") {
-        Profile::parse(text.as_bytes()).context("standard input")?
-    } else {
-        only(path)?
-    };
+    let profile = only(&name, text)?;
     Ok(vec![made(&profile, wanted, namespace).with_context(|| name)?])
 }
 
-fn only(path: &Path) -> Result<Profile> {
-    let mut profiles = input::profiles(path)?;
+fn only(name: &str, text: String) -> Result<Profile> {
+    let mut profiles = input::profiles_of(name, text.into_bytes())?;
     match (profiles.pop(), profiles.is_empty()) {
         (Some(only), true) => Ok(only.profile),
-        _ => bail!(
-            "{} holds several profiles, and one name is not enough for them: apply them one by one",
-            path.display()
-        ),
+        _ => {
+            bail!("{name} holds several profiles, and one name is not enough for them: apply them one by one")
+        }
     }
 }
 
@@ -187,6 +182,23 @@ mod tests {
 
     const DOCUMENT: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
         {"names":["socket"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":18446744073709551615,"op":"SCMP_CMP_EQ"}]}]}"#;
+
+    #[test]
+    fn every_format_is_read_and_a_pipe_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+        assert!(made.success());
+        let docker = r#"{"defaultAction":"SCMP_ACT_ERRNO","archMap":[{"architecture":"SCMP_ARCH_X86_64","subArchitectures":[]}],
+            "syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}"#;
+        let writer = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::write(pipe, docker).unwrap()
+        });
+        let made = read(&pipe, &wanted(Some("web")), "shop", false).unwrap().remove(0);
+        writer.join().unwrap();
+        assert_eq!(made.object.pointer("/spec/profile/syscalls/0/names"), Some(&json!(["read"])));
+    }
 
     #[test]
     fn a_document_becomes_an_object_and_keeps_large_values() {

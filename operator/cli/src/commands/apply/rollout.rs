@@ -14,7 +14,7 @@ use portcullis_api::{
 };
 
 use crate::{
-    cluster::{Cluster, connection::Limit, profiles},
+    cluster::{Cluster, connection::Limit, follow, profiles},
     console::Console,
 };
 
@@ -95,10 +95,11 @@ async fn follow(
             Ok(Some(watcher::Event::Delete(_))) => bail!("{owner} was deleted while it was waited for"),
             Ok(Some(watcher::Event::Init | watcher::Event::InitDone)) => {}
             // The watch is taken up again; what does not pass ends with the time.
-            Err(watcher::Error::InitialListFailed(error @ kube::Error::Api(_))) => {
-                return Err(profiles::attempt("watch", owner).failed(&error));
+            Err(error) => {
+                if let Some(refusal) = follow::refusal(&profiles::attempt("watch", owner), error) {
+                    return Err(refusal);
+                }
             }
-            Err(_) => {}
             Ok(None) => bail!("the watch of {owner} has ended"),
         }
     }
