@@ -41,6 +41,12 @@ impl Nodes {
         self.arch.unwrap_or_else(host_arch)
     }
 
+    /// The named one; else every one that the profiles list, and this machine's where they list none.
+    pub(crate) fn arches<'p>(self, profiles: impl IntoIterator<Item = &'p Profile> + Clone) -> Vec<Arch> {
+        let unlisted = profiles.clone().into_iter().all(|profile| profile.architectures.is_empty());
+        if self.arch.is_some() || unlisted { vec![self.arch()] } else { natives(profiles) }
+    }
+
     pub(crate) fn runtime(self) -> Runtime {
         self.runtime.into()
     }

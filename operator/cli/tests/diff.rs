@@ -60,6 +60,20 @@ B is looser than A; 2 calls differ, ";
 }
 
 #[test]
+fn nodes_of_every_architecture_that_is_listed_count() {
+    let both = OLD.replace("\"SCMP_ARCH_X86_64\"", "\"SCMP_ARCH_X86_64\", \"SCMP_ARCH_AARCH64\"");
+    let wider = both.replace("\"SCMP_ARCH_AARCH64\"", "\"SCMP_ARCH_AARCH64\", \"SCMP_ARCH_ARM\"");
+    let files = Files::new(&[("a.json", &both), ("b.json", &wider)]);
+    for arguments in [&["diff", "a.json", "b.json"][..], &["diff", "--looser-only", "a.json", "b.json"]] {
+        let ran = seccomp(&files, arguments);
+        assert_eq!(ran.code, 1, "{}", ran.out);
+        assert!(ran.out.contains("SCMP_ARCH_ARM is in B's architectures only"), "{}", ran.out);
+    }
+    assert_eq!(seccomp(&files, &["diff", "a.json", "a.json"]).code, 0);
+    assert_eq!(diff(&both, &wider, &[]).code, 0, "on x86-64 nodes alone they do the same");
+}
+
+#[test]
 fn a_gate_lets_tightening_pass_and_nothing_else() {
     assert_eq!(diff(OLD, TIGHTER, &["--looser-only"]).code, 0);
     assert_eq!(diff(TIGHTER, OLD, &["--looser-only"]).code, 1);

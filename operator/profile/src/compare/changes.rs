@@ -71,7 +71,7 @@ pub struct FieldChange {
 }
 
 /// Every way in which two profiles do different things.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// By architecture and number.
     pub calls: Vec<CallChange>,

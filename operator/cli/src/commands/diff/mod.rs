@@ -8,7 +8,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use portcullis_profile::compare::changes;
+use portcullis_profile::{
+    Profile,
+    compare::{Changes, changes},
+    evaluate::Refusal,
+};
 
 use crate::{
     console::Console,
@@ -20,7 +24,7 @@ use crate::{
 
 const WORDS: &str = "\
 What a runtime would do with every call and argument is compared, not text: the order of rules and how they are divided don't
-matter. Exits with 0 where the profiles do the same, with 1 where not, with 2 where a file can't be read. With --looser-only
+matter; on nodes of every architecture that a profile lists, where --arch names none. Exits with 0 where the profiles do the same, with 1 where not, with 2 where a file can't be read. With --looser-only
 exits with 1 only where B lets a call, or an argument, get further than A does.";
 
 const EXAMPLES: &[Example] = &[
@@ -41,7 +45,10 @@ const EXAMPLES: &[Example] = &[
 
 /// Which files, and whose nodes.
 #[derive(Debug, Args)]
-#[command(after_help = example::help_after(WORDS, EXAMPLES))]
+#[command(
+    after_help = example::help_after(WORDS, EXAMPLES),
+    mut_arg("arch", |arch| arch.help("The nodes' architecture, for example arm64; each that a profile lists where it is not set"))
+)]
 pub(crate) struct Arguments {
     /// A file with one profile in any format; `-` is standard input.
     #[arg(value_name = "A")]
@@ -74,7 +81,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     }
     let container = platform::usual_container(nodes.arch());
     let (a, b) = (input::profile_for(a, &container)?, input::profile_for(b, &container)?);
-    let mut changes = changes(&a.profile, &b.profile, nodes.runtime(), nodes.arch())
+    let mut changes = on_every_node([&a.profile, &b.profile], *nodes)
         .map_err(|(in_b, refusal)| anyhow::anyhow!("{}: {refusal}", if in_b { &b.name } else { &a.name }))?;
     if *looser_only {
         changes.calls.retain(|call| call.change.is_looser());
@@ -88,4 +95,21 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         Output::Json => json::write(names, &changes, console.out())?,
     }
     Ok(if changes.is_empty() { Verdict::Yes } else { Verdict::No })
+}
+
+/// What differs on nodes of whatever architecture counts. A call belongs to the nodes of one family, so nothing is told twice.
+fn on_every_node([a, b]: [&Profile; 2], nodes: Nodes) -> Result<Changes, (bool, Refusal)> {
+    let mut all: Option<Changes> = None;
+    for native in nodes.arches([a, b]) {
+        let here = changes(a, b, nodes.runtime(), native)?;
+        match &mut all {
+            None => all = Some(here),
+            Some(all) => {
+                all.calls.extend(here.calls);
+                all.architectures.extend(here.architectures);
+                all.same += here.same;
+            }
+        }
+    }
+    Ok(all.unwrap_or_default())
 }
