@@ -156,6 +156,27 @@ pub fn changes(a: &Profile, b: &Profile, runtime: Runtime, native: Arch) -> Resu
     Ok(changes)
 }
 
+/// The same on nodes of several architectures, of which no two reach the same one.
+///
+/// # Errors
+/// As [`changes`], for the first architecture where that is so.
+pub fn changes_on(
+    a: &Profile,
+    b: &Profile,
+    runtime: Runtime,
+    natives: &[Arch],
+) -> Result<Changes, (bool, Refusal)> {
+    let mut all = Changes::default();
+    for &native in natives {
+        let Changes { calls, names, architectures, fields, same } = changes(a, b, runtime, native)?;
+        all.calls.extend(calls);
+        all.architectures.extend(architectures);
+        (all.names, all.fields) = (names, fields);
+        all.same += same;
+    }
+    Ok(all)
+}
+
 fn change(a: &Side<'_>, b: &Side<'_>, differences: &[Difference]) -> Change {
     let further = |one: &Difference| one.theirs.passage().cmp(&one.mine.passage());
     let looser = differences.iter().any(|one| further(one).is_gt());

@@ -10,7 +10,7 @@ mod region;
 mod solve;
 mod unknown;
 
-pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes};
+pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes, changes_on};
 pub use dispute::{Dispute, DisputeCause, disputes};
 pub use unknown::{NameChange, looser_unknown};
 

@@ -8,11 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use portcullis_profile::{
-    Profile,
-    compare::{Changes, changes},
-    evaluate::Refusal,
-};
+use portcullis_profile::compare::changes_on;
 
 use crate::{
     console::Console,
@@ -81,7 +77,8 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     }
     let container = platform::usual_container(nodes.arch());
     let (a, b) = (input::profile_for(a, &container)?, input::profile_for(b, &container)?);
-    let mut changes = on_every_node([&a.profile, &b.profile], *nodes)
+    let natives = nodes.arches([&a.profile, &b.profile]);
+    let mut changes = changes_on(&a.profile, &b.profile, nodes.runtime(), &natives)
         .map_err(|(in_b, refusal)| anyhow::anyhow!("{}: {refusal}", if in_b { &b.name } else { &a.name }))?;
     if *looser_only {
         changes.calls.retain(|call| call.change.is_looser());
@@ -95,21 +92,4 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         Output::Json => json::write(names, &changes, console.out())?,
     }
     Ok(if changes.is_empty() { Verdict::Yes } else { Verdict::No })
-}
-
-/// What differs on nodes of whatever architecture counts. A call belongs to the nodes of one family, so nothing is told twice.
-fn on_every_node([a, b]: [&Profile; 2], nodes: Nodes) -> Result<Changes, (bool, Refusal)> {
-    let mut all: Option<Changes> = None;
-    for native in nodes.arches([a, b]) {
-        let here = changes(a, b, nodes.runtime(), native)?;
-        match &mut all {
-            None => all = Some(here),
-            Some(all) => {
-                all.calls.extend(here.calls);
-                all.architectures.extend(here.architectures);
-                all.same += here.same;
-            }
-        }
-    }
-    Ok(all.unwrap_or_default())
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use portcullis_api::{ProfileToMake, RecordedFrom, RecordingBase, SeccompProfile, SeccompRecording};
 use portcullis_profile::{
     Profile,
-    compare::{CallChange, Change, Changes, changes},
+    compare::{CallChange, Change, Changes, changes_on},
     compose::{NamedProfile, union},
     evaluate::{Outcome, Passage, Runtime},
     recording::{Tally, recorded_argument},
@@ -164,22 +164,6 @@ fn both(name: &str, one: &Profile, other_name: &str, other: &Profile) -> Result<
 
 /// On nodes of all architectures that either is for.
 fn compare(one: &Profile, other: &Profile) -> Result<Changes> {
-    let mut all = Changes {
-        calls: Vec::new(),
-        names: Vec::new(),
-        architectures: Vec::new(),
-        fields: Vec::new(),
-        same: 0,
-    };
-    for native in platform::natives([one, other]) {
-        let Changes { calls, names, architectures, fields, same } =
-            changes(one, other, Runtime::Runc, native)
-                .map_err(|(_, refusal)| anyhow::anyhow!("{refusal}"))?;
-        // No two of them reach the same architecture.
-        all.calls.extend(calls);
-        all.architectures.extend(architectures);
-        (all.names, all.fields) = (names, fields);
-        all.same += same;
-    }
-    Ok(all)
+    changes_on(one, other, Runtime::Runc, &platform::natives([one, other]))
+        .map_err(|(_, refusal)| anyhow::anyhow!("{refusal}"))
 }
