@@ -2,11 +2,13 @@
 #
 #   make demo           a local, real cluster (or $KUBECONFIG) and the main job on it
 #   make test           every test: unit, property, CRD and chart checks, end to end
-#   make lint           rustfmt, clippy, cargo deny, generated files
+#   make lint           rustfmt, clippy, cargo deny with advisories, generated files
 #   make bench          every figure of docs/performance.md
 #   make bench-cli      those that need no cluster: the model and kubectl-seccomp beside jq, grep and libseccomp
 #   make fuzz           10 million executions of each parser's fuzz target (RUNS=n TARGETS="a b"), and their figures
-#   make soak           the long forms of the end-to-end tests
+#   make soak           the long forms of the end-to-end tests, and crun's table of privileges measured again
+#   make privileges     what runc and crun keep when a filter answers their own calls (RUNTIMES="runc@1.5.3 crun@sid")
+#   make runtime-base   whether each runtime starts containers under exactly the calls that are said to be its own (RUNTIMES as above)
 #   make cli            kubectl-seccomp, one static binary, in target/cli/<processor>/
 #   make generate       crds/, deploy/ and the generated pages of docs/
 #   make clean-cluster  the local cluster, without traces
@@ -22,14 +24,14 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := .tools/bin/cargo-fuzz
 RUNS ?= 10000000
 
-.PHONY: help setup demo test test-unit test-e2e lint advisories bench bench-cli fuzz soak cli generate cluster image clean-cluster
+.PHONY: help setup demo test test-unit test-e2e lint advisories bench bench-cli fuzz soak privileges runtime-base cli generate cluster image clean-cluster
 
 help:
-	@sed -n '3,13p' $(MAKEFILE_LIST) | sed 's/^#   //'
+	@sed -n '3,15p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
 # What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, strace for those of
-# its import, a compiler and headers for the eBPF programs, and a container for the tests of recording one.
-BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace clang libbpf-dev runc busybox-static
+# its import, a compiler and headers for the eBPF programs, and containers for the tests of recording one and of what runtimes do.
+BUILD_PACKAGES := gcc libc6-dev pkg-config libseccomp-dev strace clang libbpf-dev runc crun busybox-static
 
 setup:
 	@command -v cargo >/dev/null || { echo 'Portcullis needs a Rust toolchain: no cargo in PATH' >&2; exit 1; }
@@ -61,15 +63,15 @@ test-e2e: image
 	@echo '==> End-to-end tests'
 	cargo test --package portcullis-e2e
 
-lint: $(DENY)
+lint: $(DENY) advisories
 	@echo '==> Format, lints, dependencies'
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	$(DENY) check bans licenses sources
 
-# Needs the advisory database, which an offline machine has not.
+# Part of lint. It says so where the database is not at hand.
 advisories: $(DENY)
-	$(DENY) check advisories
+	@.ci/advisories $(DENY)
 
 $(DENY):
 	@echo '==> Building cargo-deny $(CARGO_DENY_VERSION), once'
@@ -100,6 +102,15 @@ $(FUZZ):
 soak: image
 	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture
 	cargo test --package portcullis-e2e --test recording_soak -- --ignored --nocapture
+	cargo run --package portcullis-runtimes -- privileges --check --depth named --runtime crun@installed
+
+# Needs root, Go with a module proxy, and apt. Without RUNTIMES it takes some hours.
+privileges: setup
+	cargo run --package portcullis-runtimes -- privileges $(foreach runtime,$(RUNTIMES),--runtime $(runtime))
+
+# As above; some minutes.
+runtime-base: setup
+	cargo run --package portcullis-runtimes -- base $(foreach runtime,$(RUNTIMES),--runtime $(runtime))
 
 # Static, so that it runs on any Linux of the same processor. Relocations are packed (DT_RELR), which makes it 0.9 MiB smaller.
 CLI_TARGET := $(shell uname --machine)-unknown-linux-gnu

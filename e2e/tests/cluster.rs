@@ -15,8 +15,8 @@ use portcullis_e2e::{
     progress,
     settings::Settings,
     testing::{
-        NamespaceOptions, Seen, await_gone, await_object, busybox, eventually, is_running, waiting_reason,
-        with_namespace, with_namespace_options,
+        NamespaceOptions, Seen, await_gone, await_object, busybox, eventually, is_running,
+        profiles::confined_pod, waiting_reason, with_namespace, with_namespace_options,
     },
 };
 use serde_json::json;
@@ -102,10 +102,7 @@ async fn a_localhost_profile_of_one_node_confines_there_and_is_missing_elsewhere
         let file = namespace.cluster().node_path("node1", &folder)?;
         fs::create_dir_all(&file)?;
         fs::write(file.join("x.json"), HARMLESS_PROFILE)?;
-        let pod = |name: &str, node: &str| {
-            let context = json!({ "seccompProfile": { "type": "Localhost", "localhostProfile": path } });
-            busybox(name, &json!({ "nodeName": node, "securityContext": context }))
-        };
+        let pod = |name: &str, node: &str| confined_pod(name, node, &path);
         namespace.run_pod(&pod("confined", "node1")?, "running", PATIENCE, is_running).await?;
         let status = namespace.exec("confined", &["grep", "Seccomp:", "/proc/self/status"])?;
         assert_eq!(status.split_whitespace().collect::<Vec<_>>(), ["Seccomp:", "2"]);

@@ -6,10 +6,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::{
-    api::apps::v1::{DaemonSet, Deployment},
+    api::{
+        apps::v1::{DaemonSet, Deployment},
+        core::v1::Pod,
+    },
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
-use kube::Api;
+use kube::{Api, api::PostParams};
 use portcullis_api::{ALLOW_LOOSER_LABEL, Owner, SeccompProfile};
 use portcullis_e2e::{
     Cluster, FIRST_NODES, Operator, Usage,
@@ -171,6 +174,12 @@ async fn life_cycle(operator: &Operator, release: &Release<'_>, namespace: &Test
     assert_eq!(inodes(operator, &path)?, before);
     let pod = confined_pod("late", FIRST_NODES[0], &format!("profiles/{path}"))?;
     namespace.run_pod(&pod, "running without an operator", PATIENCE, is_running).await?;
+
+    // What says which pods may name the files stays with them.
+    let foreign = confined_pod("foreign", FIRST_NODES[0], "profiles/another/web.json")?;
+    let pods: Api<Pod> = namespace.api();
+    let said = pods.create(&PostParams::default(), &foreign).await.err().context("another's profile")?;
+    ensure!(said.to_string().contains("is a profile of namespace another"), "{said}");
 
     release.install(RELEASE, &chart, &[]).context("a release of the same name can't be installed again")?;
     await_ready::<SeccompProfile>(&namespace.api(), "web").await?;

@@ -2,6 +2,7 @@
 //! without them.
 
 use std::{
+    collections::BTreeMap,
     fs,
     process::{Command, Stdio},
     time::Duration,
@@ -9,15 +10,15 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use portcullis_api::SeccompProfile;
+use portcullis_api::{ALLOW_LOOSER_LABEL, SeccompProfile};
 use portcullis_e2e::{
     Operator,
     cli::kubectl_seccomp,
     progress,
     testing::{
-        TestNamespace, await_object, busybox, is_running,
+        NamespaceOptions, TestNamespace, await_object, busybox, is_running,
         profiles::{PATIENCE, allowing, await_ready, profile},
-        with_namespace,
+        with_namespace_options,
     },
 };
 use serde_json::{Value, json};
@@ -99,7 +100,10 @@ async fn pods_start_under_exactly_the_base(runtime: &'static str) -> Result<()> 
         progress::say("skipped: KUBECONFIG names a cluster that may have no runtime class crun");
         return Ok(());
     }
-    with_namespace(operator.cluster(), "runtime-base", async |namespace| {
+    // Elsewhere no container under a namespace's profile may gain privileges.
+    let labels = BTreeMap::from([(ALLOW_LOOSER_LABEL.to_owned(), "true".to_owned())]);
+    let options = NamespaceOptions { labels, ..NamespaceOptions::default() };
+    with_namespace_options(operator.cluster(), "runtime-base", options, async |namespace| {
         for (name, escalation) in [("confined", false), ("escalating", true)] {
             start(&namespace, name, runtime, escalation, &exactly(runtime, !escalation)?).await?;
             await_object(&namespace.api::<Pod>(), name, "running", START, is_running).await?;

@@ -120,7 +120,14 @@ impl LooseAgent {
         let log =
             fs::File::options().create(true).append(true).open(log).context("can't write the agent's log")?;
         let child = Command::new(&binary)
-            .args(["agent", "--listen", "127.0.0.1:0", "--log-format", "text", "--directory"])
+            .args([
+                "agent",
+                "--health-probe-bind-address",
+                "127.0.0.1:0",
+                "--metrics-bind-address",
+                "127.0.0.1:0",
+            ])
+            .args(["--log-format", "text", "--directory"])
             .arg(directory)
             .env_clear()
             .env("KUBECONFIG", operator.cluster().kubeconfig())

@@ -113,13 +113,17 @@ pub async fn owned_by(namespace: &TestNamespace) -> Result<Value> {
     }))
 }
 
-/// A busybox pod on a node, confined by a profile's file.
+/// A busybox pod on a node, confined by a profile's file. It gains no privileges, as a pod under a `SeccompProfile` must not.
 ///
 /// # Errors
 /// Never, as long as pods have these fields.
 pub fn confined_pod(name: &str, node: &str, localhost_profile: &str) -> Result<Pod> {
     let context = json!({ "seccompProfile": { "type": "Localhost", "localhostProfile": localhost_profile } });
-    busybox(name, &json!({ "nodeName": node, "securityContext": context }))
+    let mut pod = busybox(name, &json!({ "nodeName": node, "securityContext": context }))?;
+    for container in pod.spec.iter_mut().flat_map(|spec| &mut spec.containers) {
+        container.security_context.get_or_insert_default().allow_privilege_escalation = Some(false);
+    }
+    Ok(pod)
 }
 
 /// A condition of a profile.

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -25,6 +25,10 @@ use crate::Operator;
 
 /// How many contents a profile is edited between.
 const CONTENTS: u32 = 4;
+
+/// How long an agent lives at most before it is killed, on a machine that has nothing else to do. On another it is as much longer as an agent
+/// takes to come to its first file.
+const LONGEST_LIFE: Duration = Duration::from_millis(400);
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,16 +64,18 @@ pub async fn torture(
     let (base, log) = (directory.join("seccomp"), directory.join("agent.log"));
     fs::create_dir(&base)?;
     let file = base.join("profiles").join(owner.current_path());
+    let begun = Instant::now();
     let agent = LooseAgent::start(operator, &base, &log)?;
     eventually("the first file is there", PATIENCE, async || {
         Ok(if file.exists() { Seen::Done(()) } else { Seen::NotYet(tail(&log)) })
     })
     .await?;
+    let longest = LONGEST_LIFE.max(begun.elapsed() * 3);
     let reader = Reader::start(file.clone(), contents.iter().cloned().collect());
     let edits = AtomicU64::new(0);
     let outcome = tokio::select! {
         edited = edit_for_ever(namespace, &edits) => edited,
-        killed = kill(operator, agent, &base, &log, kills, &reader) => killed,
+        killed = kill(operator, agent, (&base, &log), (kills, longest), &reader) => killed,
     };
     let (reads, changes) = reader.stop()?;
     outcome.with_context(|| tail(&log))?;
@@ -100,20 +106,18 @@ async fn edit_for_ever(namespace: &TestNamespace, edits: &AtomicU64) -> Result<(
     Ok(())
 }
 
-/// Kills the agent and starts another at once, each time after another part of its life.
+/// Kills the agent some times and starts another at once, each time after another part of the longest life.
 async fn kill(
     operator: &Operator,
     first: LooseAgent,
-    base: &Path,
-    log: &Path,
-    kills: u32,
+    (base, log): (&Path, &Path),
+    (kills, longest): (u32, Duration),
     reader: &Reader,
 ) -> Result<()> {
     let mut agent = first;
     for round in 0..kills {
         // From before its first look at the disk to well into its watch.
-        let life = Duration::from_millis(u64::from(round * 37 % 400));
-        tokio::time::sleep(life).await;
+        tokio::time::sleep(longest * (round * 37 % 100) / 100).await;
         reader.ensure_well()?;
         agent.kill()?;
         agent = LooseAgent::start(operator, base, log)?;

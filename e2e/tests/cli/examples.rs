@@ -47,6 +47,7 @@ async fn the_examples_of_help_texts_work_as_they_stand_there() -> Result<()> {
             "apply",
             "get",
             "history",
+            "revoke",
             "pin",
             "unpin",
             "use",

@@ -97,9 +97,9 @@ pub(crate) fn rules() -> Vec<Refused> {
         ),
         Refused::rule(
             "errno-ret",
-            with("errnoRet", json!(-1)),
+            with("errnoRet", json!(0)),
             "spec.profile.syscalls[0].errnoRet",
-            &["greater than or equal to 0"],
+            &["greater than or equal to 1"],
         ),
         Refused::rule(
             "index-twice",
@@ -183,6 +183,13 @@ pub(crate) fn specs() -> Vec<Refused> {
             &["twice"],
         ),
         Refused::spec(long, json!({ "profile": document }), "metadata.name", &["at most 63 characters"]),
+        Refused {
+            name: "sp.portcullis-e2e.no-filter.000000000000",
+            kind: "SeccompRevision",
+            spec: json!({ "content": "{}" }),
+            path: "spec.content",
+            words: &["a whole filter", "no filter at all for {}"],
+        },
         Refused {
             name: "portcullis-e2e-cluster",
             kind: "ClusterSeccompProfile",

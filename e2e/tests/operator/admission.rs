@@ -10,19 +10,21 @@ use kube::{
     Api, Client, ResourceExt as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
-use portcullis_api::{SeccompNode, SeccompProfile, SeccompRevision};
+use portcullis_api::{
+    Owner, RevisionMeta, SeccompNode, SeccompProfile, SeccompRevision, SeccompRevisionSpec,
+};
 use portcullis_e2e::{
     Cluster, Operator,
     operator::{AGENTS, SYSTEM_NAMESPACE},
     testing::{
         Seen, TestNamespace, eventually,
         profiles::{PATIENCE, await_ready, numbered, owned_by, profile, revisions},
-        with_namespace, with_token,
+        with_namespace, with_namespace_options, with_token,
     },
 };
 use serde_json::{Value, json};
 
-use crate::support::{as_controller, owner};
+use crate::support::{as_controller, owner, permitted, sha256};
 
 const AGENT: &str = "portcullis-agent";
 
@@ -121,6 +123,12 @@ async fn an_agents_token_writes_the_status_of_its_own_node_and_nothing_else() ->
             said.contains("status.agentPodUid is not the UID of the pod that the token belongs to"),
             "{said}"
         );
+        let conditions = Patch::Merge(json!({ "status": { "conditions": [{
+            "type": "AgentReady", "status": "False", "reason": "Lie", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }] } }));
+        let said = refusal(bound.patch_status(&own_node, &parameters, &conditions).await, "its conditions")?;
+        assert!(said.contains("status.conditions are the controller's to write"), "{said}");
         let labels = Patch::Merge(json!({ "metadata": { "labels": { "a": "b" } } }));
         let said = refusal(bound.patch(&own_node, &parameters, &labels).await, "its own object")?;
         assert!(said.contains("and nothing else: UPDATE refused"), "{said}");
@@ -192,6 +200,56 @@ async fn nobody_but_the_controller_writes_revisions() -> Result<()> {
             controller.patch(&name, &PatchParams::default(), &other).await.err().context("was taken")?;
         assert!(refused.to_string().contains("a revision's content never changes"), "{refused}");
         Ok(())
+    })
+    .await
+}
+
+/// A revision with a content and a name, which is all that the API server looks at.
+fn revision(owner: &Owner, document: &str) -> Result<SeccompRevision> {
+    let meta = RevisionMeta {
+        owner: owner.clone(),
+        owner_uid: "none".to_owned(),
+        digest: sha256(document).parse()?,
+        sequence: 1,
+        revoked: None,
+    };
+    let mut revision = SeccompRevision::new("", SeccompRevisionSpec { content: document.to_owned() });
+    revision.metadata = meta.to_metadata();
+    Ok(revision)
+}
+
+#[tokio::test]
+async fn whoever_has_the_controllers_token_takes_no_filter_away_and_names_no_listener() -> Result<()> {
+    let operator = Operator::from_env().await?;
+    let test = async |namespace: TestNamespace, permitted: bool| {
+        let controller: Api<SeccompRevision> = Api::all(as_controller(operator.cluster()).await?);
+        let trial = PostParams { dry_run: true, ..PostParams::default() };
+        let web = owner(&namespace, "web")?;
+        let base = Owner::cluster("base")?;
+        let filter = |more: &str| format!("{{\n  \"defaultAction\": \"SCMP_ACT_ERRNO\"{more}\n}}\n");
+        controller.create(&trial, &revision(&web, &filter(""))?).await.context("an honest one")?;
+        for content in ["{}", "null", "{\n}\n"] {
+            let said = controller.create(&trial, &revision(&web, content)?).await.err();
+            let said = said.with_context(|| format!("{content} was taken"))?.to_string();
+            ensure!(said.contains("a whole filter"), "{content}: {said}");
+        }
+        // Go's encoding/json takes all of these for listenerPath.
+        for key in ["listenerPath", "LISTENERPATH", r"\u006cistenerPath", "li\u{17f}tenerPath"] {
+            let content = filter(&format!(",\n  \"{key}\": \"/run/agent.sock\""));
+            let asked = controller.create(&trial, &revision(&web, &content)?).await;
+            if permitted {
+                asked.with_context(|| format!("{key} in a labelled namespace"))?;
+            } else {
+                let said = refusal(asked, key)?;
+                ensure!(said.contains(&format!("namespace {} is not labelled", namespace.name())), "{said}");
+            }
+            controller.create(&trial, &revision(&base, &content)?).await.context("a cluster profile's")?;
+        }
+        Ok(())
+    };
+    with_namespace(operator.cluster(), "no-listener", async |namespace| test(namespace, false).await).await?;
+    with_namespace_options(operator.cluster(), "listener", permitted(), async |namespace| {
+        test(namespace, true).await
     })
     .await
 }

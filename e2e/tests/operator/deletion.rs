@@ -1,25 +1,20 @@
 //! Deleted profiles: they stay while pods name them, then their files go everywhere.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, api::DeleteParams};
 use portcullis_api::{ConditionType, FINALIZER, Reason, SeccompProfile};
 use portcullis_e2e::testing::{
-    Seen, await_gone, eventually, is_running,
+    await_gone, is_running,
     profiles::{
         PATIENCE, TELLING_ERRNO, await_ready, await_reason, await_removed, confined_pod, current_content,
-        denying, ensure_denied, ensure_served, local_operator, numbered, on_nodes, profile, revisions,
+        denying, ensure_denied, ensure_served, local_operator, numbered, profile, revisions,
     },
     with_namespace, with_namespace_options,
 };
 use serde_json::json;
 
-use crate::support::{owner, permitted};
-
-/// Revisions without a profile stay for a minute, in case a restore brings the profile back after them.
-const ORPHAN_PATIENCE: Duration = Duration::from_secs(180);
+use crate::support::{await_event, owner, permitted};
 
 #[tokio::test]
 async fn a_profile_in_use_stays_with_its_files_until_the_pod_is_gone() -> Result<()> {
@@ -102,17 +97,12 @@ async fn removing_the_finalizer_forces_a_profile_out_from_under_its_pods() -> Re
         let none = r#"{"metadata":{"finalizers":null}}"#;
         namespace.kubectl(&["patch", "seccompprofile", "web", "--type=merge", "--patch", none])?;
         await_gone(&profiles, "web", PATIENCE).await?;
-        // Its revisions are orphans then. A pod still names the path, so the file stays for it, and goes with it.
-        for file in on_nodes(&operator, &web.current_path())? {
-            ensure!(file.exists(), "{} is gone though a pod names it", file.display());
-        }
-        namespace.kubectl(&["delete", "pod", "user", "--now"])?;
-        let files = on_nodes(&operator, &web.current_path())?;
-        eventually("the orphaned file is gone", ORPHAN_PATIENCE, async || {
-            let left = files.iter().find(|file| file.exists());
-            Ok(left.map_or(Seen::Done(()), |file| Seen::NotYet(format!("{} is there", file.display()))))
-        })
-        .await
+        // Its files go although a pod names them, which is what it was done for; what runs goes on.
+        await_removed(&operator, &web.current_path()).await?;
+        ensure!(revisions(operator.cluster(), &web).await?.is_empty(), "revisions are left");
+        namespace.exec("user", &["true"])?;
+        let user = format!("{}/user", namespace.name());
+        await_event(&namespace.api(), "RevisionDropped", "SeccompProfile", &[&user, FINALIZER]).await
     })
     .await
 }

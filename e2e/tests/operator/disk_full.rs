@@ -8,7 +8,7 @@ use portcullis_e2e::{
     Cluster, Operator, command,
     operator::AGENTS,
     testing::{
-        TestNamespace, await_object,
+        Seen, TestNamespace, await_object, eventually,
         profiles::{
             PATIENCE, PROFILES, await_ready, await_reason, current_content, is_ready_now, local_operator,
             numbered, profile,
@@ -81,6 +81,19 @@ async fn a_full_or_read_only_disk_is_said_of_what_it_hits_and_heals_by_itself() 
     .await
 }
 
+/// Waits for what would make room on a disk that was full.
+async fn files_of_earlier_tests_are_gone(operator: &Operator, namespace: &TestNamespace) -> Result<()> {
+    eventually("the files of earlier tests are gone", PATIENCE, async || {
+        let listed = on_node(operator.cluster(), &["ls", PROFILES])?;
+        let others: Vec<&str> = listed
+            .split_whitespace()
+            .filter(|name| name.starts_with("e2e-") && *name != namespace.name())
+            .collect();
+        Ok(if others.is_empty() { Seen::Done(()) } else { Seen::NotYet(format!("there are {others:?}")) })
+    })
+    .await
+}
+
 async fn full(operator: &Operator, namespace: &TestNamespace) -> Result<()> {
     let profiles: Api<SeccompProfile> = namespace.api();
     for name in ["before", "edited"] {
@@ -88,6 +101,7 @@ async fn full(operator: &Operator, namespace: &TestNamespace) -> Result<()> {
         await_ready(&profiles, name).await?;
     }
     let old = current_content(operator.cluster(), &owner(namespace, "edited")?).await?;
+    files_of_earlier_tests_are_gone(operator, namespace).await?;
     let filler = format!("{PROFILES}/filler");
     let filled = on_node(operator.cluster(), &["dd", "if=/dev/zero", &format!("of={filler}"), "bs=4096"]);
     let filled = filled.err().context("the disk has no end")?.to_string();

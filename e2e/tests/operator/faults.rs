@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use kube::Api;
+use kube::{Api, ResourceExt as _};
 use portcullis_api::{SeccompNode, SeccompProfile};
 use portcullis_e2e::{
     Cluster, Component, NodeOptions, Operator,
@@ -140,11 +140,13 @@ async fn a_node_that_joins_gets_every_file_and_counts_until_it_leaves() -> Resul
             namespace.apply(&profile(&format!("p{number}"), &json!({ "profile": numbered(number) })))?;
         }
         let mut contents = Vec::new();
+        let mut versions = Vec::new();
         for number in 0..20 {
             let name = format!("p{number}");
             await_ready(&profiles, &name).await?;
             let owner = owner(&namespace, &name)?;
             contents.push((owner.current_path(), current_content(operator.cluster(), &owner).await?));
+            versions.push(profiles.get(&name).await?.resource_version());
         }
         let before = profiles.get("p0").await?.status.and_then(|status| status.nodes).context("no counts")?;
 
@@ -161,27 +163,27 @@ async fn a_node_that_joins_gets_every_file_and_counts_until_it_leaves() -> Resul
                     && counts.is_some_and(|nodes| (nodes.ready, nodes.desired) == (desired, desired))
             }
         };
-        let grown = before.desired + 1;
-        for number in 0..20 {
-            // The first that counts the node says that all files are there: it counts from its first full report on.
-            await_object(&profiles, &format!("p{number}"), "on the new node", JOINING, counts(grown)).await?;
-            for (path, content) in &contents {
-                let file = operator.file("node3", path)?;
-                let found = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-                ensure!(found == *content, "{}: {found}", file.display());
-            }
+        let has_all = nodes.get(NODE).await?.status.and_then(|status| status.digest);
+        let reports_all = |node: &SeccompNode| {
+            node.status.as_ref().is_some_and(|status| status.digest.is_some() && status.digest == has_all)
+        };
+        await_object(&nodes, "node3", "reporting what the others have", JOINING, reports_all).await?;
+        for (path, content) in &contents {
+            let file = operator.file("node3", path)?;
+            let found = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+            ensure!(found == *content, "{}: {found}", file.display());
         }
+        // The others' counts may wait. A profile whose status is written anyway counts it.
+        namespace.apply(&profile("after", &json!({ "profile": numbered(100) })))?;
+        await_object(&profiles, "after", "on the new node", JOINING, counts(before.desired + 1)).await?;
         added.remove().await?;
         await_gone(&nodes, "node3", JOINING).await?;
-        for number in 0..20 {
-            await_object(
-                &profiles,
-                &format!("p{number}"),
-                "rid of the node",
-                JOINING,
-                counts(before.desired),
-            )
-            .await?;
+        namespace.apply(&profile("later", &json!({ "profile": numbered(101) })))?;
+        await_object(&profiles, "later", "without the node", JOINING, counts(before.desired)).await?;
+        for (number, version) in versions.into_iter().enumerate() {
+            let name = format!("p{number}");
+            let now = profiles.get(&name).await?.resource_version();
+            ensure!(now == version, "the node was a write for {name}");
         }
         Ok(())
     })

@@ -104,10 +104,13 @@ async fn broken_revisions_become_no_files_and_hold_up_nobody() -> Result<()> {
         let revisions: Api<SeccompRevision> = Api::all(as_controller(operator.cluster()).await?);
         let space = namespace.name();
         let mark = format!("mark-of-{space}");
+        // What is no filter is refused by the API server.
+        let filter = |mark: &str| format!("{{\n  \"defaultAction\": \"SCMP_ACT_ALLOW\",\n  \"architectures\": [\"{mark}\"]\n}}\n");
+        let (content, another) = (filter(&mark), filter("another"));
         let labels = |kind: &str, namespace: &str, name: &str| {
             json!({ OWNER_KIND_LABEL: kind, OWNER_NAMESPACE_LABEL: namespace, OWNER_NAME_LABEL: name })
         };
-        let short = sha256(&mark)["sha256:".len()..][..12].to_owned();
+        let short = sha256(&content)["sha256:".len()..][..12].to_owned();
         let planted = [
             ("no-labels", json!({})),
             ("no-kind", labels("Gate", space, &mark)),
@@ -115,16 +118,16 @@ async fn broken_revisions_become_no_files_and_hold_up_nobody() -> Result<()> {
             ("other-name", labels("SeccompProfile", space, &mark)),
             ("no-namespace", json!({ OWNER_KIND_LABEL: "SeccompProfile", OWNER_NAME_LABEL: mark })),
         ]
-        .map(|(kind, labels)| (format!("{space}.{kind}.{short}"), labels, mark.as_str()));
+        .map(|(kind, labels)| (format!("{space}.{kind}.{short}"), labels, content.as_str()));
         // As it should be, but for the content, which is not what the digest names.
         let liar = format!("sp.{space}.liar-{mark}.{short}");
         let liars = labels("SeccompProfile", space, &format!("liar-{mark}"));
-        let all = planted.iter().map(|(name, labels, content)| (name, labels, *content)).chain([(&liar, &liars, "another")]);
+        let all = planted.iter().map(|(name, labels, content)| (name, labels, *content)).chain([(&liar, &liars, another.as_str())]);
 
         let test = async {
-            for (name, labels, content) in all.clone() {
+            for (name, labels, planted) in all.clone() {
                 revisions
-                    .create(&PostParams::default(), &revision(name, labels, content, &mark)?)
+                    .create(&PostParams::default(), &revision(name, labels, planted, &content)?)
                     .await
                     .with_context(|| format!("{name} can't be planted"))?;
             }

@@ -3,18 +3,23 @@
 
 mod admission;
 mod bases;
+mod bounds;
 mod crash;
 mod deletion;
 mod disk_full;
 mod distribute;
 mod drift;
 mod faults;
+mod flapping;
+mod flood;
 mod gate;
 mod history;
 mod hostile;
+mod label;
 mod pods;
 mod requests;
 mod restarts;
+mod revoked;
 mod status;
 mod support;
 mod watching;

@@ -3,15 +3,21 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::{
+    api::{
+        apps::v1::{DaemonSet, Deployment},
+        core::v1::Pod,
+    },
+    jiff::Timestamp,
+};
 use kube::{
     Api, ResourceExt as _,
     api::{DeleteParams, Patch, PatchParams, PostParams},
 };
-use portcullis_api::{ConditionType, SeccompProfile, SeccompRevision};
+use portcullis_api::{ConditionType, SeccompNode, SeccompProfile, SeccompRevision};
 use portcullis_e2e::{
     Component, Operator,
-    operator::{AGENTS, CONTROLLERS, SYSTEM_NAMESPACE},
+    operator::{CONTROLLERS, SYSTEM_NAMESPACE},
     testing::{
         Seen,
         agents::AgentProcess,
@@ -34,55 +40,110 @@ fn ready(profile: &SeccompProfile) -> Option<(bool, &str)> {
     condition(profile, ConditionType::Ready).map(|ready| (ready.status == "True", ready.message.as_str()))
 }
 
+/// Rolls the agents out anew, as an upgrade does, and waits until every node has its new one.
+async fn roll_out(operator: &Operator) -> Result<()> {
+    let daemon_sets: Api<DaemonSet> = Api::namespaced(operator.cluster().client(), SYSTEM_NAMESPACE);
+    let name = "portcullis-agent";
+    let before = daemon_sets.get(name).await?.metadata.generation;
+    let restarted = json!({ "kubectl.kubernetes.io/restartedAt": Timestamp::now().to_string() });
+    let patch = Patch::Merge(json!({ "spec": { "template": { "metadata": { "annotations": restarted } } } }));
+    let generation = daemon_sets.patch(name, &PatchParams::default(), &patch).await?.metadata.generation;
+    ensure!(generation > before, "nothing is to be rolled out");
+    await_object(&daemon_sets, name, "rolled out", PATIENCE * 2, |daemon_set: &DaemonSet| {
+        daemon_set.status.as_ref().is_some_and(|status| {
+            let wanted = status.desired_number_scheduled;
+            status.observed_generation == generation
+                && status.updated_number_scheduled == Some(wanted)
+                && status.number_available == Some(wanted)
+        })
+    })
+    .await
+    .map(drop)
+}
+
 #[tokio::test]
-async fn a_node_whose_agent_is_gone_has_nothing_until_another_says_so() -> Result<()> {
+async fn a_roll_out_of_the_agents_withdraws_no_ready() -> Result<()> {
     let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "agent", alone(), async |namespace| {
+    with_namespace_options(operator.cluster(), "rollout", alone(), async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         namespace.apply(&profile("web", &json!({ "profile": numbered(1) })))?;
         await_ready(&profiles, "web").await?;
+        let before = profiles.get("web").await?;
         let old = operator.agent_on(NODE).await?;
-        // Watched from before the deletion: the time without an agent is short.
-        let withdrawn = tokio::spawn({
-            let profiles = profiles.clone();
-            async move {
-                let gone = |profile: &SeccompProfile| {
-                    ready(profile).is_some_and(|(ready, message)| !ready && message.contains(NODE))
-                };
-                await_object(&profiles, "web", "withdrawn for the node", PATIENCE, gone).await
-            }
-        });
-        operator.replace(&old, AGENTS).await?;
-        let seen = withdrawn.await??;
-        let (_, message) = ready(&seen).context("no Ready")?;
-        assert!(message.contains("no agent that is Ready"), "{message}");
-        await_ready(&profiles, "web").await?;
+        roll_out(&operator).await?;
         let new = operator.agent_on(NODE).await?;
-        let node = Api::<portcullis_api::SeccompNode>::all(namespace.client()).get(NODE).await?;
-        assert_eq!(
-            node.status.and_then(|status| status.agent_pod_uid),
-            new.uid(),
-            "an earlier pod speaks for the node"
-        );
+        ensure!(new.uid() != old.uid(), "the agent was not replaced");
+        let nodes: Api<SeccompNode> = Api::all(namespace.client());
+        let told =
+            |node: &SeccompNode| node.status.as_ref().is_some_and(|status| status.agent_pod_uid == new.uid());
+        await_object(&nodes, NODE, "told of by its new agent", PATIENCE, told).await?;
         let metrics = operator.metrics(&new).await?;
         let written = metrics.get("portcullis_agent_files_written_total").context("no such metric")?;
         ensure!(*written == 0.0, "the new agent wrote {written} files that were there");
+        // The controller has looked at everything once it has brought a new profile to every node.
+        namespace.apply(&profile("new", &json!({ "profile": numbered(2) })))?;
+        await_ready(&profiles, "new").await?;
+        let after = profiles.get("web").await?;
+        assert_eq!(
+            after.resource_version(),
+            before.resource_version(),
+            "{:?} became {:?}",
+            before.status,
+            after.status
+        );
         Ok(())
     })
     .await
 }
 
 #[tokio::test]
-async fn a_node_that_lost_its_files_is_not_ready_until_they_are_written_again() -> Result<()> {
+async fn what_a_node_reported_outlives_its_agent_and_a_new_revision_waits_for_the_next() -> Result<()> {
     let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "reimaged", alone(), async |namespace| {
+    with_namespace_options(operator.cluster(), "agent", alone(), async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         for name in ["web", "db"] {
             namespace.apply(&profile(name, &json!({ "profile": numbered(1) })))?;
             await_ready(&profiles, name).await?;
         }
-        let web = owner(&namespace, "web")?;
-        let content = current_content(operator.cluster(), &web).await?;
+        let since = |profile: &SeccompProfile| {
+            condition(profile, ConditionType::Ready).map(|ready| ready.last_transition_time.clone())
+        };
+        let before = since(&profiles.get("db").await?);
+        let kubelet = Component::Kubelet(NODE.to_owned());
+        operator.cluster().stop(&kubelet)?;
+        let waits = |profile: &SeccompProfile| {
+            ready(profile).is_some_and(|(ready, message)| !ready && message.contains(NODE))
+                && profile.status.as_ref().is_some_and(|status| status.observed_generation == Some(2))
+        };
+        // Without a kubelet the node counts for some seconds only, so whoever looks afterwards may be late.
+        let seen = await_object(&profiles, "web", "waiting for the node", PATIENCE, waits);
+        let edit = async {
+            AgentProcess::on(&operator, NODE)?.kill()?;
+            namespace.apply(&profile("web", &json!({ "profile": numbered(2) })))
+        };
+        let away = tokio::try_join!(seen, edit);
+        operator.cluster().start(&kubelet).await?;
+        away?;
+        await_ready(&profiles, "web").await?;
+        let db = profiles.get("db").await?;
+        ensure!(is_ready_now(&db) && since(&db) == before, "Ready was withdrawn meanwhile: {:?}", db.status);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_node_that_lost_its_files_while_no_agent_ran_gets_them_again() -> Result<()> {
+    let Some(operator) = local_operator().await? else { return Ok(()) };
+    with_namespace_options(operator.cluster(), "lost", alone(), async |namespace| {
+        let profiles: Api<SeccompProfile> = namespace.api();
+        let mut contents = Vec::new();
+        for name in ["web", "db"] {
+            namespace.apply(&profile(name, &json!({ "profile": numbered(1) })))?;
+            await_ready(&profiles, name).await?;
+            let owner = owner(&namespace, name)?;
+            contents.push((owner.current_path(), current_content(operator.cluster(), &owner).await?));
+        }
         // The agent is away, and nothing but the node's object tells of its files.
         let kubelet = Component::Kubelet(NODE.to_owned());
         operator.cluster().stop(&kubelet)?;
@@ -98,11 +159,10 @@ async fn a_node_that_lost_its_files_is_not_ready_until_they_are_written_again() 
         .await;
         operator.cluster().start(&kubelet).await?;
         wiped?;
-        let gone = |profile: &SeccompProfile| ready(profile).is_some_and(|(ready, _)| !ready);
-        await_object(&profiles, "web", "withdrawn", PATIENCE, gone).await?;
-        await_ready(&profiles, "web").await?;
-        ensure_served(&operator, &web.current_path(), &content)?;
-        await_ready(&profiles, "db").await.map(drop)
+        for (path, content) in &contents {
+            await_served(&operator, path, content).await?;
+        }
+        Ok(())
     })
     .await
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use kube::Client;
+use k8s_openapi::api::core::v1::Event;
+use kube::{Api, Client, api::ListParams};
 use portcullis_api::{ALLOW_LOOSER_LABEL, Owner};
 use portcullis_e2e::{
     Cluster, Operator, Usage,
     operator::SYSTEM_NAMESPACE,
-    testing::{NamespaceOptions, TestNamespace},
+    testing::{NamespaceOptions, Seen, TestNamespace, eventually, impersonating, profiles::PATIENCE},
 };
 use sha2::{Digest as _, Sha256};
 
@@ -39,12 +40,19 @@ pub(crate) async fn as_controller(cluster: &Cluster) -> Result<Client> {
     impersonating(cluster, &format!("system:serviceaccount:{SYSTEM_NAMESPACE}:portcullis-controller")).await
 }
 
-async fn impersonating(cluster: &Cluster, user: &str) -> Result<Client> {
-    use kube::config::{Config, KubeConfigOptions, Kubeconfig};
-    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-    config.auth_info.impersonate = Some(user.to_owned());
-    Ok(Client::try_from(config)?)
+/// Waits until an Event on an object of some kind says all of this.
+pub(crate) async fn await_event(events: &Api<Event>, reason: &str, kind: &str, words: &[&str]) -> Result<()> {
+    let told = format!("an Event {reason} on a {kind} says {words:?}");
+    eventually(&told, PATIENCE, async || {
+        let all = events.list(&ListParams::default()).await?.items.into_iter();
+        let own = all.filter(|event| {
+            event.reason.as_deref() == Some(reason) && event.involved_object.kind.as_deref() == Some(kind)
+        });
+        let notes: Vec<String> = own.filter_map(|event| event.message).collect();
+        let so = notes.iter().any(|note| words.iter().all(|word| note.contains(word)));
+        Ok(if so { Seen::Done(()) } else { Seen::NotYet(format!("{notes:?}")) })
+    })
+    .await
 }
 
 /// A number from the API server's own metrics: the sum of all samples of `apiserver_request_total` whose labels satisfy a predicate.

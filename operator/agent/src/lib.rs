@@ -10,6 +10,7 @@ mod fetch;
 mod keep;
 mod keeper;
 mod metrics;
+mod origin;
 mod path;
 mod purge;
 mod report;
@@ -26,12 +27,14 @@ use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
+use tracing::warn;
 
 use crate::{
     disk::Base,
     keep::{BATCH, Node, Outlets},
     keeper::Keeper,
     metrics::Metrics,
+    origin::{Origin, boot_id},
     sync::Revisions,
 };
 pub use crate::{
@@ -59,7 +62,7 @@ async fn serve(
     client: Client,
     first_sync: portcullis_runtime::ReadinessGate,
 ) -> Result<(), Error> {
-    let timing = settings.timing();
+    let (timing, most) = (settings.timing(), settings.most());
     let Settings {
         node_name,
         pod_uid,
@@ -72,11 +75,16 @@ async fn serve(
         relist_seconds,
         rehash_seconds: _,
         grace_seconds: _,
+        max_revisions: _,
     } = settings;
     let metrics = Metrics::register(&process.registry)?;
     let reporter = Reporter::new(&process, client.clone(), pod_name)?;
     let base = Base::open(&directory, &host_directory, &subdirectory)?;
-    let keeper = Keeper::new(base, pod_uid, timing, metrics.clone(), Instant::now().into_std())?;
+    let boot_id = boot_id()
+        .inspect_err(|error| warn!("can't read the boot's ID, so this node counts for no profile: {error}"))
+        .ok();
+    let origin = Origin { pod_uid, boot_id, subdirectory };
+    let keeper = Keeper::new(base, origin, timing, most, metrics.clone(), Instant::now().into_std())?;
     let node = Node::new(node_name);
     let (work, incoming) = mpsc::channel(BATCH);
     let (wanted, wants) = mpsc::unbounded_channel();

@@ -31,7 +31,7 @@ impl Restart {
     }
 }
 
-const REASONS: [FailureReason; 8] = [
+const REASONS: [FailureReason; 9] = [
     FailureReason::NoSpace,
     FailureReason::ReadOnly,
     FailureReason::PermissionDenied,
@@ -39,6 +39,7 @@ const REASONS: [FailureReason; 8] = [
     FailureReason::DigestMismatch,
     FailureReason::Unavailable,
     FailureReason::InvalidRevision,
+    FailureReason::TooMany,
     FailureReason::Io,
 ];
 

@@ -8,7 +8,7 @@ pub struct Settings {
     /// The node that this agent writes on.
     #[arg(long, env = "NODE_NAME")]
     pub node_name: String,
-    /// UID of this agent's pod; it stands in the node's status, so that what an earlier pod said counts for nothing.
+    /// UID of this agent's pod; it stands in the node's status, so that everybody sees who wrote it.
     #[arg(long, env = "POD_UID")]
     pub pod_uid: String,
     /// Name of this agent's pod, for Events.
@@ -32,6 +32,9 @@ pub struct Settings {
     /// Seconds between two readings of every file and its comparison with its digest, give or take a fifth.
     #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..))]
     pub rehash_seconds: u64,
+    /// Revisions that are taken in: what fits into the memory that the agent has. More are reported as TooMany.
+    #[arg(long, default_value_t = 25_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_revisions: u32,
     /// Seconds for which a file stays whose revision a list no longer names.
     #[arg(long, default_value_t = 600)]
     pub grace_seconds: u64,
@@ -47,6 +50,11 @@ pub(crate) struct Timing {
 }
 
 impl Settings {
+    /// How many revisions are taken in.
+    pub(crate) fn most(&self) -> usize {
+        usize::try_from(self.max_revisions).unwrap_or(usize::MAX)
+    }
+
     pub(crate) fn timing(&self) -> Timing {
         Timing {
             rehash: Duration::from_secs(self.rehash_seconds),

@@ -152,21 +152,27 @@ impl Revisions {
         }
     }
 
-    /// Every revision's metadata, page by page. Gives the version from which to watch.
+    /// Every revision's metadata, handed on page by page, so that no more of it is held here. Gives the version from which to watch.
     async fn list(&self) -> Result<String, Failed> {
         let mut params = ListParams::default().limit(PAGE);
-        let mut revisions = Vec::new();
+        let mut is_first = true;
         let version = loop {
             let page = self.page(&params).await?;
-            revisions
-                .extend(page.items.into_iter().flatten().filter_map(|item| self.read(&item.metadata.into())));
-            match page.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => params.continue_token = Some(token),
-                None => break page.metadata.resource_version.ok_or(Failed::NoVersion)?,
+            let items = page.items.into_iter().flatten();
+            let revisions: Vec<_> = items.filter_map(|item| self.read(&item.metadata.into())).collect();
+            let more = page.metadata.continue_.filter(|token| !token.is_empty());
+            let version = match &more {
+                Some(_) => None,
+                None => Some(page.metadata.resource_version.ok_or(Failed::NoVersion)?),
+            };
+            debug!(revisions = revisions.len(), is_first, version, "listed a page");
+            self.send(Work::Page { revisions, is_first, is_last: more.is_none() }).await?;
+            is_first = false;
+            params.continue_token = more;
+            if let Some(version) = version {
+                break version;
             }
         };
-        debug!(revisions = revisions.len(), version, "listed");
-        self.send(Work::Listed(revisions)).await?;
         self.metrics.api_reachable.set(1);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         self.metrics.last_sync.set(now.as_secs_f64());

@@ -41,8 +41,15 @@ pub enum Reason {
     NoNodes,
     /// The document or the linter refuses the profile.
     InvalidProfile,
-    /// The profile is looser than the runtime default, and its namespace has no permission for that.
+    /// The profile is looser than the baseline, which is the runtime default if no administrator chose another, and its namespace has no permission for that.
     LooserThanRuntimeDefault,
+    /// A container under the profile keeps privileges that its pod gave up, and the profile's namespace has no permission for that.
+    KeepsPrivileges,
+    /// The cluster has nodes of an architecture on which the baseline is not known, and the profile's namespace has no permission to be
+    /// looser.
+    NoRuntimeDefault,
+    /// The ClusterSeccompProfile that profiles are held against in the runtime default's place can't be used.
+    BaselineInvalid,
     /// The profile has a listener, and its namespace has no permission for that.
     ListenerNotPermitted,
     /// A base does not exist.
@@ -53,10 +60,20 @@ pub enum Reason {
     BaseCycle,
     /// The chain of bases is too long.
     BaseTooDeep,
+    /// The profile and its bases are too large together.
+    BasesTooLarge,
     /// The profile and its bases contradict each other.
     BaseConflict,
+    /// Working the profile out took too long.
+    TooMuchWork,
     /// `spec.pin` names a revision that is not kept.
     PinNotFound,
+    /// An administrator revoked the revision that has the profile's content.
+    Revoked,
+    /// The namespace has as many profiles or revisions as it may.
+    NamespaceLimit,
+    /// The cluster has as many revisions as its agents have memory for.
+    TooMany,
     /// The profile is being deleted and pods still name its path.
     InUse,
     /// The profile is being deleted.
@@ -74,13 +91,21 @@ impl Reason {
             Self::NoNodes => "NoNodes",
             Self::InvalidProfile => "InvalidProfile",
             Self::LooserThanRuntimeDefault => "LooserThanRuntimeDefault",
+            Self::KeepsPrivileges => "KeepsPrivileges",
+            Self::NoRuntimeDefault => "NoRuntimeDefault",
+            Self::BaselineInvalid => "BaselineInvalid",
             Self::ListenerNotPermitted => "ListenerNotPermitted",
             Self::BaseNotFound => "BaseNotFound",
             Self::BaseInvalid => "BaseInvalid",
             Self::BaseCycle => "BaseCycle",
             Self::BaseTooDeep => "BaseTooDeep",
+            Self::BasesTooLarge => "BasesTooLarge",
             Self::BaseConflict => "BaseConflict",
+            Self::TooMuchWork => "TooMuchWork",
             Self::PinNotFound => "PinNotFound",
+            Self::Revoked => "Revoked",
+            Self::NamespaceLimit => "NamespaceLimit",
+            Self::TooMany => "TooMany",
             Self::InUse => "InUse",
             Self::Deleting => "Deleting",
         }

@@ -24,8 +24,14 @@ pub const OWNER_NAME_LABEL: &str = "portcullis.dev/owner-name";
 pub const DIGEST_ANNOTATION: &str = "portcullis.dev/digest";
 /// Revision annotation: the sequence, a decimal integer.
 pub const SEQUENCE_ANNOTATION: &str = "portcullis.dev/sequence";
+/// Revision annotation: how many bytes its content has, so that who reads the metadata alone knows it.
+pub const BYTES_ANNOTATION: &str = "portcullis.dev/bytes";
 /// Revision annotation: the owner's UID, so that a profile created anew does not take over its namesake's history.
 pub const OWNER_UID_ANNOTATION: &str = "portcullis.dev/owner-uid";
+
+/// Revision annotation by which an administrator revokes a revision: its files go from every node although pods name them, and stay away
+/// until it is taken off again. Its presence counts; the value is the reason.
+pub const REVOKED_ANNOTATION: &str = "portcullis.dev/revoked";
 
 /// Pod label: the test run that a recording counts the pod's calls to.
 pub const RUN_LABEL: &str = "portcullis.dev/run";
@@ -34,6 +40,9 @@ pub const RECORDING_UID_ANNOTATION: &str = "portcullis.dev/recording-uid";
 /// Profile annotation: the digest of what its recording had seen when it was made, `sha256:<hex>`. Once the recording has ended, a profile of
 /// the same is made no second time, so that what became of it since stays.
 pub const RECORDED_DIGEST_ANNOTATION: &str = "portcullis.dev/recorded-digest";
+/// Annotation of a node's part of a recording: the UID of the recording that the controller invites the node to write for. Only the
+/// controller sets it.
+pub const INVITED_ANNOTATION: &str = "portcullis.dev/invited";
 /// Server-side apply field manager of the recorders.
 pub const RECORDER_MANAGER: &str = "portcullis-recorder";
 
@@ -71,10 +80,16 @@ pub const MAX_HISTORY_LIMIT: u16 = 20;
 pub const MAX_LISTED_REVISIONS: usize = 32;
 /// Longest message of a failure or a warning in a status, in characters; see [`crate::bounded_message`].
 pub const MAX_MESSAGE_LENGTH: usize = 2048;
+/// Longest reason of a revocation that is told, in characters.
+pub const MAX_REVOCATION_LENGTH: usize = 256;
+/// Longest ID of a machine or of one of its boots.
+pub const MAX_MACHINE_ID_LENGTH: usize = 128;
 /// Most calls that a recording's status names.
 pub const MAX_LISTED_CALLS: usize = 1024;
 /// Most denied calls that a recording's status names.
 pub const MAX_LISTED_DENIED: usize = 64;
+/// Most refused nodes that a recording's status names.
+pub const MAX_REFUSED_NODES: usize = 10;
 /// Most test runs that a recording's status lists.
 pub const MAX_LISTED_RUNS: usize = 32;
 /// Most containers that a recording's status lists.

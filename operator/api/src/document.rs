@@ -29,7 +29,8 @@ pub struct SeccompDocument {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(schema_with = "schema::action")]
     pub default_action: String,
-    /// The errno of a default action of SCMP_ACT_ERRNO or SCMP_ACT_TRACE; 38 is ENOSYS, 1 (EPERM) the default.
+    /// The errno of a default action of SCMP_ACT_ERRNO or SCMP_ACT_TRACE; 38 is ENOSYS, 1 (EPERM) the default. 0 is refused: it
+    /// would tell the caller of a denied call that it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::errno")]
     pub default_errno_ret: Option<u32>,
@@ -66,7 +67,7 @@ pub struct SeccompDocument {
 #[x_kube(
     validation = Rule::new("has(self.names)")
         .message("names is missing: it lists the system calls that the rule is for"),
-    validation = Rule::new("!has(self.names) || self.action != 'SCMP_ACT_NOTIFY' || !('write' in self.names)")
+    validation = Rule::new("self.action != 'SCMP_ACT_NOTIFY' || !has(self.names) || !('write' in self.names)")
         .message("SCMP_ACT_NOTIFY can't be the action of write: runc refuses to start a container with it, because it writes to hand over the notify descriptor")
         .field_path(".action"),
 )]
@@ -78,7 +79,8 @@ pub struct SeccompRule {
     /// What happens to a matching call, for example SCMP_ACT_ALLOW.
     #[schemars(schema_with = "schema::action")]
     pub action: String,
-    /// The errno of an action of SCMP_ACT_ERRNO or SCMP_ACT_TRACE.
+    /// The errno of an action of SCMP_ACT_ERRNO or SCMP_ACT_TRACE. 0 is refused: it would tell the caller of a denied call that it was
+    /// made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::errno")]
     pub errno_ret: Option<u32>,
@@ -86,7 +88,7 @@ pub struct SeccompRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 6))]
     #[x_kube(
-        validation = Rule::new("self.all(a, self.exists_one(b, a.index == b.index))")
+        validation = Rule::new("self.size() < 2 || self.all(a, self.exists_one(b, a.index == b.index))")
             .message("two conditions are on the same argument: a runtime makes two rules of them, either of which is enough; write two rules where that is meant"),
     )]
     pub args: Vec<SeccompArg>,

@@ -8,6 +8,7 @@ mod constants;
 mod convert;
 mod document;
 mod node;
+mod oldest;
 mod owner;
 mod profile;
 mod recording;
@@ -19,7 +20,11 @@ pub use conditions::{ConditionType, Reason, bounded_message};
 pub use constants::*;
 pub use convert::{DocumentProblem, InvalidDocument};
 pub use document::{ArgValue, SeccompArg, SeccompDocument, SeccompRule};
-pub use node::{FailureReason, ForeignFile, NodeFailure, SeccompNode, SeccompNodeSpec, SeccompNodeStatus};
+pub use node::{
+    FailureReason, ForeignFile, NodeConditionType, NodeFailure, SeccompNode, SeccompNodeSpec,
+    SeccompNodeStatus,
+};
+pub use oldest::{OldestFirst, created_at};
 pub use owner::{InvalidOwner, Owner, ProfileKind};
 pub use profile::{
     BaseReference, ClusterSeccompProfile, ClusterSeccompProfileSpec, FailingNode, Mode, NodeCounts,
@@ -31,8 +36,8 @@ pub use recording::{
     PodSelectorOperator, PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedProfile,
     RecordedSource, RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput, RecordingPlatform,
     RecordingReason, RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart,
-    SeccompRecordingPartSpec, SeccompRecordingSpec, merge_parts, parse_duration,
+    SeccompRecordingPartSpec, SeccompRecordingSpec, is_invited, merge_parts, parse_duration,
 };
-pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec};
+pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec, content_bytes};
 pub use schema::crds;
 pub use served::{Served, ServedChange, ServedSet, SetDigest};

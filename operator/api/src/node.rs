@@ -1,5 +1,6 @@
 //! `SeccompNode`: what one node's agent says of its files.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ use crate::{Owner, ProfileKind, SetDigest, schema};
     category = "portcullis",
     status = "SeccompNodeStatus",
     derive = "Default",
-    doc = "What one node's agent has on disk. Named as the node, created by the controller, its status written by that node's agent.",
+    doc = "What one node's agent has on disk. Named as the node, created by the controller, its status written by that node's agent; only the conditions are the controller's.",
     printcolumn(
         name = "Revisions",
         type_ = "integer",
@@ -35,6 +36,18 @@ use crate::{Owner, ProfileKind, SetDigest, schema};
         type_ = "integer",
         json_path = ".status.foreignFileCount",
         description = "Files that Portcullis did not write and leaves alone"
+    ),
+    printcolumn(
+        name = "Agent-Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"AgentReady\")].status",
+        description = "Whether the agent runs; what it reported stays true without it"
+    ),
+    printcolumn(
+        name = "Steady",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Steady\")].status",
+        description = "Whether what is reported lasts; while it does not, the node counts for no profile"
     ),
     printcolumn(
         name = "Agent",
@@ -59,13 +72,28 @@ use crate::{Owner, ProfileKind, SetDigest, schema};
     )
 )]
 #[serde(rename_all = "camelCase")]
-pub struct SeccompNodeSpec {}
+pub struct SeccompNodeSpec {
+    /// The machine that the status is told of, by its ID: the controller's note. What the status says stays true while the Node is that machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = crate::MAX_MACHINE_ID_LENGTH))]
+    pub machine_id: Option<String>,
+    /// The boot of that machine in which the agent wrote the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = crate::MAX_MACHINE_ID_LENGTH))]
+    pub boot_id: Option<String>,
+}
 
 /// What the node's agent has on disk. Its size does not grow with the number of profiles that work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SeccompNodeStatus {
-    /// UID of the agent's pod: what a pod that is gone said counts for nothing.
+    /// What the controller knows of the agent, whether it runs, and of its word: whether it lasts. A node whose report falls back more than five
+    /// times within ten minutes is not `Steady`, and left out: no profile counts it, neither as ready nor among those that are to have it, until
+    /// its report has lasted for ten minutes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "conditions")]
+    pub conditions: Vec<Condition>,
+    /// UID of the agent's pod that wrote this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub agent_pod_uid: Option<String>,
@@ -73,6 +101,14 @@ pub struct SeccompNodeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub agent_version: Option<String>,
+    /// The boot of the machine in which the agent wrote this, as the kernel and the Node name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = crate::MAX_MACHINE_ID_LENGTH))]
+    pub boot_id: Option<String>,
+    /// The sub-directory of the kubelet's seccomp directory that this is told of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub subdirectory: Option<String>,
     /// A sum over (path, content) of every file that the agent serves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::digest")]
@@ -94,6 +130,30 @@ pub struct SeccompNodeStatus {
     /// How many such files there are.
     #[serde(default)]
     pub foreign_file_count: u32,
+}
+
+fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schema::conditions_of("What the condition speaks of: AgentReady or Steady.")
+}
+
+/// Types of condition on a `SeccompNode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeConditionType {
+    /// The agent's pod is Ready and has reported.
+    AgentReady,
+    /// What is reported of the node does not fall back again and again.
+    Steady,
+}
+
+impl NodeConditionType {
+    /// The `type` in a status.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AgentReady => "AgentReady",
+            Self::Steady => "Steady",
+        }
+    }
 }
 
 /// A profile that an agent failed to write.
@@ -146,6 +206,8 @@ pub enum FailureReason {
     Unavailable,
     /// The revision object is not one that the controller writes.
     InvalidRevision,
+    /// The agent has as many revisions as its memory is for.
+    TooMany,
     /// Any other error of the file system.
     Io,
 }
@@ -162,6 +224,7 @@ impl FailureReason {
             Self::DigestMismatch => "DigestMismatch",
             Self::Unavailable => "Unavailable",
             Self::InvalidRevision => "InvalidRevision",
+            Self::TooMany => "TooMany",
             Self::Io => "Io",
         }
     }

@@ -253,7 +253,8 @@ pub struct ProfileStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::MAX_LISTED_REVISIONS))]
     pub revisions: Vec<RevisionSummary>,
-    /// On how many nodes the current revision is.
+    /// On how many nodes the current revision is. Of a profile that is Ready it is refreshed at most every ten minutes where nothing but the
+    /// set of nodes changed; `kubectl get seccompnodes` has the present.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<NodeCounts>,
     /// Nodes that failed to write it, at most 10.
@@ -289,7 +290,8 @@ pub struct NodeCounts {
     pub summary: String,
     /// Nodes that count and have the current revision.
     pub ready: u32,
-    /// Nodes that count: kubelet-Ready, Linux, matched by the agent's DaemonSet.
+    /// Nodes that count: kubelet-Ready, Linux, matched by the agent's DaemonSet, and not left out because what they report falls back again and
+    /// again (the condition Steady of their SeccompNode).
     pub desired: u32,
     /// Nodes that count and said that they failed.
     pub failing: u32,

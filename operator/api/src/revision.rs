@@ -8,8 +8,9 @@ use portcullis_profile::Digest;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DIGEST_ANNOTATION, InvalidOwner, OWNER_KIND_LABEL, OWNER_NAME_LABEL, OWNER_NAMESPACE_LABEL,
-    OWNER_UID_ANNOTATION, Owner, ProfileKind, SEQUENCE_ANNOTATION,
+    BYTES_ANNOTATION, DIGEST_ANNOTATION, InvalidOwner, MAX_REVOCATION_LENGTH, OWNER_KIND_LABEL,
+    OWNER_NAME_LABEL, OWNER_NAMESPACE_LABEL, OWNER_UID_ANNOTATION, Owner, ProfileKind, REVOKED_ANNOTATION,
+    SEQUENCE_ANNOTATION,
 };
 
 /// One content of a profile. Written by the controller alone.
@@ -50,6 +51,12 @@ use crate::{
         json_path = ".metadata.annotations.portcullis\\.dev/sequence",
         description = "Place in the profile's history: the highest is served at the profile's path"
     ),
+    printcolumn(
+        name = "Revoked",
+        type_ = "string",
+        json_path = ".metadata.annotations.portcullis\\.dev/revoked",
+        description = "Why an administrator revoked it: no node has its files, whatever names them"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Digest",
@@ -62,10 +69,14 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub struct SeccompRevisionSpec {
     /// The bytes of the file, pure OCI JSON. Immutable.
+    // Agents write what they are given, so whoever takes the controller's token over could take every filter away with `{}`. A content
+    // begins and ends as `Profile::render` has it; what it allows can't be judged here.
     #[schemars(length(max = crate::MAX_CONTENT_BYTES))]
     #[x_kube(
         validation = Rule::new("self == oldSelf")
             .message("a revision's content never changes: write another revision"),
+        validation = Rule::new("self.startsWith('{\\n  \"defaultAction\": \"SCMP_ACT_') && self.endsWith('\\n}\\n')")
+            .message("a revision's content is a whole filter as the controller renders it, with defaultAction first: runtimes load no filter at all for {}"),
     )]
     pub content: String,
 }
@@ -81,6 +92,8 @@ pub struct RevisionMeta {
     pub digest: Digest,
     /// Of an owner's revisions the highest is the current one.
     pub sequence: i64,
+    /// Why an administrator revoked it, where one did. The controller never writes this.
+    pub revoked: Option<String>,
 }
 
 /// A revision object that the controller did not write so.
@@ -158,10 +171,12 @@ impl RevisionMeta {
         if name != expected {
             return Err(InvalidRevision::Name { name, expected });
         }
-        Ok(Self { owner, owner_uid, digest, sequence })
+        let revoked = find(&metadata.annotations, REVOKED_ANNOTATION);
+        let revoked = revoked.map(|reason| reason.chars().take(MAX_REVOCATION_LENGTH).collect());
+        Ok(Self { owner, owner_uid, digest, sequence, revoked })
     }
 
-    /// The metadata of the object that holds this revision.
+    /// The metadata of the object that holds this revision, as the controller writes it: without a revocation, which is not its own.
     #[must_use]
     pub fn to_metadata(&self) -> ObjectMeta {
         let mut labels = BTreeMap::from([
@@ -184,12 +199,26 @@ impl RevisionMeta {
     }
 }
 
+/// How many bytes a revision's content has, as its metadata says; as many as one may have where it says nothing.
+#[must_use]
+pub fn content_bytes(metadata: &ObjectMeta) -> u64 {
+    let said = metadata.annotations.as_ref().and_then(|annotations| annotations.get(BYTES_ANNOTATION));
+    let most = u64::try_from(crate::MAX_CONTENT_BYTES).unwrap_or(u64::MAX);
+    said.and_then(|bytes| bytes.parse().ok()).map_or(most, |bytes: u64| bytes.min(most))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn meta(owner: Owner) -> RevisionMeta {
-        RevisionMeta { owner, owner_uid: "u-1".to_owned(), digest: Digest::of(b"x"), sequence: 7 }
+        RevisionMeta {
+            owner,
+            owner_uid: "u-1".to_owned(),
+            digest: Digest::of(b"x"),
+            sequence: 7,
+            revoked: None,
+        }
     }
 
     #[test]
@@ -197,6 +226,25 @@ mod tests {
         for owner in [Owner::namespaced("shop", "web").unwrap(), Owner::cluster("web").unwrap()] {
             let meta = meta(owner);
             assert_eq!(RevisionMeta::from_metadata(&meta.to_metadata()), Ok(meta));
+        }
+    }
+
+    #[test]
+    fn what_does_not_tell_its_size_counts_as_the_largest() {
+        let mut metadata = meta(Owner::cluster("web").unwrap()).to_metadata();
+        assert_eq!(content_bytes(&metadata), 256 * 1024);
+        metadata.annotations.as_mut().unwrap().insert(BYTES_ANNOTATION.to_owned(), "12".to_owned());
+        assert_eq!(content_bytes(&metadata), 12);
+    }
+
+    #[test]
+    fn is_revoked_by_an_annotation_whatever_it_says() {
+        for (reason, told) in [("", String::new()), (&*"x".repeat(1000), "x".repeat(MAX_REVOCATION_LENGTH))] {
+            let mut metadata = meta(Owner::cluster("web").unwrap()).to_metadata();
+            metadata.annotations.as_mut().unwrap().insert(REVOKED_ANNOTATION.to_owned(), reason.to_owned());
+            let revoked = RevisionMeta::from_metadata(&metadata).unwrap();
+            assert_eq!(revoked.revoked, Some(told));
+            assert_eq!(RevisionMeta::from_metadata(&revoked.to_metadata()).unwrap().revoked, None);
         }
     }
 

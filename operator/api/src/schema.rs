@@ -80,10 +80,10 @@ pub(crate) fn flags(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "array", "maxItems": Flag::ALL.len(), "items": items})
 }
 
-/// An errno that a filter can return: the kernel caps it at MAX_ERRNO,
+/// An errno that a filter can return: 0 would tell the caller that the call was made, and the kernel caps it at MAX_ERRNO,
 /// <https://man7.org/linux/man-pages/man2/seccomp.2.html> (SECCOMP_RET_ERRNO).
 pub(crate) fn errno(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "integer", "format": "int32", "minimum": 0, "maximum": MAX_ERRNO})
+    json_schema!({"type": "integer", "format": "int32", "minimum": 1, "maximum": MAX_ERRNO})
 }
 
 pub(crate) fn syscall_names(_: &mut SchemaGenerator) -> Schema {
@@ -244,20 +244,21 @@ const RULE_KEYS: &[DockerKey] = &[
 ];
 
 impl DockerKey {
+    /// On the key itself: the API server evaluates the rule where the key is there, and nothing for the many that lack it.
     fn refusal(&self) -> Value {
         let Self { name, consequence, remedy, .. } = self;
         json!({
-            "rule": format!("!has(self.{name})"),
+            "rule": "false",
             "message": format!(
                 "{name} is Docker's format, which container runtimes ignore in a profile's file: {consequence}; {remedy}"
             ),
-            "fieldPath": format!(".{name}"),
             "reason": "FieldValueForbidden",
         })
     }
 
     fn declaration(&self) -> Value {
         let mut schema = (self.schema)();
+        schema["x-kubernetes-validations"] = json!([self.refusal()]);
         schema["description"] =
             json!(format!("Refused: a key of Docker's format. Instead, {}.", self.remedy));
         schema
@@ -278,9 +279,5 @@ fn refuse(schema: &mut Schema, keys: &[DockerKey]) {
     let properties = schema.ensure_object().entry("properties").or_insert_with(|| Map::new().into());
     if let Value::Object(properties) = properties {
         properties.extend(keys.iter().map(|key| (key.name.to_owned(), key.declaration())));
-    }
-    let rules = schema.ensure_object().entry("x-kubernetes-validations").or_insert_with(|| json!([]));
-    if let Value::Array(rules) = rules {
-        rules.extend(keys.iter().map(DockerKey::refusal));
     }
 }

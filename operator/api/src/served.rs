@@ -45,25 +45,36 @@ impl ServedChange {
 /// The revisions that exist, and what follows from them.
 #[derive(Clone, Debug, Default)]
 pub struct ServedSet {
-    owners: BTreeMap<Owner, BTreeMap<Digest, i64>>,
+    owners: BTreeMap<Owner, BTreeMap<Digest, Place>>,
+    count: usize,
     sum: Sum,
 }
 
+/// What is known of a revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    sequence: i64,
+    revoked: bool,
+}
+
 impl ServedSet {
-    /// Takes a revision in, or its new sequence.
+    /// Takes a revision in, or its new sequence, or that it was revoked, or is no more.
+    ///
+    /// A revoked revision has no files. Where it is the current one, the owner's path has none either: what was revoked is replaced by what
+    /// the profile says next, and not by an earlier revision that nobody asked for.
     pub fn apply(&mut self, meta: &RevisionMeta) -> ServedChange {
         let revisions = self.owners.entry(meta.owner.clone()).or_default();
         let before = current_of(revisions);
-        let known = revisions.insert(meta.digest, meta.sequence).is_some();
+        let place = Place { sequence: meta.sequence, revoked: meta.revoked.is_some() };
+        let was_served = revisions.insert(meta.digest, place).is_some_and(|place| !place.revoked);
         let after = current_of(revisions);
         let mut change = ServedChange::default();
-        if !known {
-            change.write.push(Served { path: meta.owner.revision_path(&meta.digest), digest: meta.digest });
+        match (was_served, place.revoked) {
+            (false, false) => self.serve(&meta.owner, meta.digest, &mut change),
+            (true, true) => self.withdraw(&meta.owner, &meta.digest, &mut change),
+            (true, false) | (false, true) => {}
         }
-        if let Some(digest) = after.filter(|_| before != after) {
-            change.write.push(Served { path: meta.owner.current_path(), digest });
-        }
-        self.account(&meta.owner, before, &change);
+        self.point(&meta.owner, before, after, &mut change);
         change
     }
 
@@ -72,39 +83,55 @@ impl ServedSet {
         let mut change = ServedChange::default();
         let Entry::Occupied(mut entry) = self.owners.entry(owner.clone()) else { return change };
         let before = current_of(entry.get());
-        if entry.get_mut().remove(digest).is_none() {
-            return change;
-        }
-        let path = owner.revision_path(digest);
-        self.sum.subtract(&path, digest);
-        change.remove.push(path);
+        let Some(place) = entry.get_mut().remove(digest) else { return change };
         let after = current_of(entry.get());
         if entry.get().is_empty() {
             entry.remove();
         }
-        match after {
-            Some(digest) if before != after => {
-                change.write.push(Served { path: owner.current_path(), digest });
-            }
-            Some(_) => {}
-            None => change.remove.push(owner.current_path()),
+        if !place.revoked {
+            self.withdraw(owner, digest, &mut change);
         }
-        if let Some(before) = before.filter(|_| before != after) {
-            self.sum.subtract(&owner.current_path(), &before);
-            if let Some(after) = after {
-                self.sum.add(&owner.current_path(), &after);
-            }
-        }
+        self.point(owner, before, after, &mut change);
         change
     }
 
-    fn account(&mut self, owner: &Owner, before: Option<Digest>, change: &ServedChange) {
-        let current = owner.current_path();
-        for Served { path, digest } in &change.write {
-            if let Some(before) = before.filter(|_| *path == current) {
-                self.sum.subtract(path, &before);
+    /// A revision has a file of its own.
+    fn serve(&mut self, owner: &Owner, digest: Digest, change: &mut ServedChange) {
+        let path = owner.revision_path(&digest);
+        self.count += 1;
+        self.sum.add(&path, &digest);
+        change.write.push(Served { path, digest });
+    }
+
+    /// A revision has no file any more.
+    fn withdraw(&mut self, owner: &Owner, digest: &Digest, change: &mut ServedChange) {
+        let path = owner.revision_path(digest);
+        self.count -= 1;
+        self.sum.subtract(&path, digest);
+        change.remove.push(path);
+    }
+
+    /// An owner's path serves something else, or nothing any more.
+    fn point(
+        &mut self,
+        owner: &Owner,
+        before: Option<Digest>,
+        after: Option<Digest>,
+        change: &mut ServedChange,
+    ) {
+        if before == after {
+            return;
+        }
+        let path = owner.current_path();
+        if let Some(before) = before {
+            self.sum.subtract(&path, &before);
+        }
+        match after {
+            Some(digest) => {
+                self.sum.add(&path, &digest);
+                change.write.push(Served { path, digest });
             }
-            self.sum.add(path, digest);
+            None => change.remove.push(path),
         }
     }
 
@@ -120,49 +147,62 @@ impl ServedSet {
         self.owners.get(owner).and_then(current_of)
     }
 
-    /// An owner's revisions with their sequences.
+    /// An owner's revisions that have files, with their sequences.
     pub fn revisions(&self, owner: &Owner) -> impl Iterator<Item = (&Digest, i64)> {
-        self.owners.get(owner).into_iter().flatten().map(|(digest, sequence)| (digest, *sequence))
+        self.places(owner, false)
     }
 
-    /// Whether this content of this owner is known.
+    /// An owner's revisions that were revoked, with their sequences.
+    pub fn revoked(&self, owner: &Owner) -> impl Iterator<Item = (&Digest, i64)> {
+        self.places(owner, true)
+    }
+
+    fn places(&self, owner: &Owner, revoked: bool) -> impl Iterator<Item = (&Digest, i64)> {
+        let places = self.owners.get(owner).into_iter().flatten();
+        places
+            .filter(move |(_, place)| place.revoked == revoked)
+            .map(|(digest, place)| (digest, place.sequence))
+    }
+
+    /// Whether this content of this owner is known, and has files.
     #[must_use]
     pub fn contains(&self, owner: &Owner, digest: &Digest) -> bool {
-        self.owners.get(owner).is_some_and(|revisions| revisions.contains_key(digest))
+        let place = self.owners.get(owner).and_then(|revisions| revisions.get(digest));
+        place.is_some_and(|place| !place.revoked)
     }
 
-    /// Every owner that has a revision.
+    /// Every owner that has a revision, be it a revoked one.
     pub fn owners(&self) -> impl Iterator<Item = &Owner> {
         self.owners.keys()
     }
 
-    /// How many revisions there are.
+    /// How many revisions have files.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.owners.values().map(BTreeMap::len).sum()
+    pub const fn len(&self) -> usize {
+        self.count
     }
 
-    /// Whether there is no revision.
+    /// Whether no revision has files.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.owners.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
     }
 
     /// Every file that is served.
     pub fn served(&self) -> impl Iterator<Item = Served> {
-        self.owners.iter().flat_map(|(owner, revisions)| {
-            let current = current_of(revisions).map(|digest| Served { path: owner.current_path(), digest });
-            revisions
-                .keys()
-                .map(|digest| Served { path: owner.revision_path(digest), digest: *digest })
+        self.owners.keys().flat_map(|owner| {
+            let current = self.current(owner).map(|digest| Served { path: owner.current_path(), digest });
+            let own = self.revisions(owner);
+            own.map(|(digest, _)| Served { path: owner.revision_path(digest), digest: *digest })
                 .chain(current)
         })
     }
 }
 
-/// The highest sequence; of equal ones, which only a foreign hand could write, the highest digest, so that all agree.
-fn current_of(revisions: &BTreeMap<Digest, i64>) -> Option<Digest> {
-    revisions.iter().max_by_key(|(digest, sequence)| (**sequence, **digest)).map(|(digest, _)| *digest)
+/// The highest sequence, unless it was revoked; of equal ones, which only a foreign hand could write, the highest digest, so that all agree.
+fn current_of(revisions: &BTreeMap<Digest, Place>) -> Option<Digest> {
+    let highest = revisions.iter().max_by_key(|(digest, place)| (place.sequence, **digest));
+    highest.filter(|(_, place)| !place.revoked).map(|(digest, _)| *digest)
 }
 
 /// A digest of a set of files: `sha256:<hex>` over an additive multiset hash.
@@ -233,7 +273,12 @@ mod tests {
             owner_uid: "u".to_owned(),
             digest: Digest::of(content.as_bytes()),
             sequence,
+            revoked: None,
         }
+    }
+
+    fn revoked(meta: RevisionMeta) -> RevisionMeta {
+        RevisionMeta { revoked: Some("too loose".to_owned()), ..meta }
     }
 
     /// The digest from nothing, of what is said to be served.
@@ -268,6 +313,7 @@ mod tests {
         metas.iter().rev().for_each(|meta| drop(backward.apply(meta)));
         assert_eq!(forward.digest(), backward.digest());
         assert_eq!(forward.digest(), recomputed(&forward));
+        assert_eq!((forward.len(), backward.len()), (4, 4));
     }
 
     #[test]
@@ -284,6 +330,35 @@ mod tests {
         assert_eq!(change.remove, [a.owner.revision_path(&a.digest), "shop/web.json".to_owned()]);
         assert_eq!(set.digest(), ServedSet::default().digest());
         assert!(set.remove(&a.owner, &a.digest).is_empty());
+        assert_eq!(set.len(), 0);
+    }
+
+    #[test]
+    fn a_revoked_revision_has_no_file_and_an_earlier_one_does_not_take_its_place() {
+        let mut set = ServedSet::default();
+        let (a, b, c) = (meta("web", "a", 1), meta("web", "b", 2), meta("web", "c", 3));
+        for meta in [&a, &b] {
+            set.apply(meta);
+        }
+        let both = set.digest();
+        let change = set.apply(&revoked(a.clone()));
+        assert_eq!((change.write, change.remove), (vec![], vec![a.owner.revision_path(&a.digest)]));
+        assert_eq!((set.len(), set.digest()), (1, recomputed(&set)));
+        let change = set.apply(&revoked(b.clone()));
+        let gone = vec![b.owner.revision_path(&b.digest), "shop/web.json".to_owned()];
+        assert_eq!((change.write, change.remove), (vec![], gone));
+        assert_eq!((set.current(&b.owner), set.digest()), (None, ServedSet::default().digest()));
+        assert!(set.is_empty() && !set.contains(&b.owner, &b.digest));
+        assert!(set.apply(&revoked(b.clone())).is_empty(), "a repeated event changes nothing");
+        // What comes next is above it, and what was revoked comes back by an administrator's word alone.
+        set.apply(&c);
+        assert_eq!((set.current(&c.owner), set.digest()), (Some(c.digest), recomputed(&set)));
+        set.remove(&c.owner, &c.digest);
+        assert_eq!(set.current(&c.owner), None);
+        set.apply(&a);
+        let change = set.apply(&b);
+        assert_eq!(change.write.len(), 2, "its own file, and the owner's");
+        assert_eq!(set.digest(), both);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! What people and pipes see.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 
-use anstream::{AutoStream, stderr, stdout};
+use anstream::{AutoStream, ColorChoice, stderr};
 use anstyle::{AnsiColor, Style};
 use portcullis_profile::printable;
+
+use crate::answer::Answer;
 
 /// The colour of errors.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -12,17 +14,20 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 /// The colour of what to know besides.
 const NOTE: Style = AnsiColor::Cyan.on_default().bold();
 
-/// Standard output and standard error; styles are written always and taken out where they are not wanted.
+/// Standard output and standard error, with styles where they are wanted.
 ///
-/// That is where the stream is no terminal, and where `NO_COLOR` is set (<https://no-color.org>).
+/// They are not where the stream is no terminal, and where `NO_COLOR` is set (<https://no-color.org>).
 pub(crate) struct Console {
-    out: io::BufWriter<Reader<AutoStream<io::Stdout>>>,
+    out: Answer<Out>,
     errors: AutoStream<io::Stderr>,
 }
 
+/// Standard output.
+pub(crate) type Out = io::BufWriter<Reader<io::Stdout>>;
+
 /// Whoever reads the answer. One that has seen enough and is gone, as in `kubectl seccomp explain FILE | head`, is no failure, and must not
 /// keep a command from its verdict: what comes after is dropped.
-struct Reader<W> {
+pub(crate) struct Reader<W> {
     stream: W,
     is_gone: bool,
 }
@@ -58,12 +63,24 @@ impl<W: Write> Write for Reader<W> {
 
 impl Console {
     pub(crate) fn new() -> Self {
-        Self { out: io::BufWriter::new(Reader::new(stdout())), errors: stderr() }
+        let colours = AutoStream::choice(&io::stdout()) != ColorChoice::Never;
+        let out = io::BufWriter::new(Reader::new(io::stdout()));
+        Self { out: Answer::new(out, colours), errors: stderr() }
     }
 
     /// Standard output: the answer.
     pub(crate) fn out(&mut self) -> &mut dyn Write {
         &mut self.out
+    }
+
+    /// The same, for an answer with styles.
+    pub(crate) const fn styled(&mut self) -> &mut Answer<Out> {
+        &mut self.out
+    }
+
+    /// Standard output, for a document that a file or a program gets byte for byte. A terminal gets it as it gets every answer.
+    pub(crate) fn document(&mut self) -> &mut dyn Write {
+        if io::stdout().is_terminal() { &mut self.out } else { self.out.stream() }
     }
 
     /// Everything that was written so far reaches its reader.
@@ -74,7 +91,7 @@ impl Console {
 
     /// Whether the reader of standard output was found to be gone, so that a command without an end has nobody to go on for.
     pub(crate) fn is_unread(&self) -> bool {
-        self.out.get_ref().is_gone
+        self.out.stream_ref().get_ref().is_gone
     }
 
     /// Says on standard error how far something is, or what it came to: no part of the answer.
@@ -94,19 +111,29 @@ impl Console {
     pub(crate) fn error(&mut self, error: &anyhow::Error) {
         // Nobody is left to be told where standard error is closed.
         let _ = self.out.flush();
-        let _ = writeln!(self.errors, "{ERROR}error:{ERROR:#} {}", fit(&format!("{error:#}")));
+        let _ = writeln!(self.errors, "{ERROR}error:{ERROR:#} {}", indented(&format!("{error:#}")));
     }
 }
 
 /// Says on standard error what to know about the answer: what was assumed, what was passed over.
 pub(crate) fn note(text: &str) {
     // Nobody is left to be told where standard error is closed.
-    let _ = writeln!(stderr(), "{NOTE}note:{NOTE:#} {}", fit(text));
+    let _ = writeln!(stderr(), "{NOTE}note:{NOTE:#} {}", indented(text));
 }
 
 /// A text of several lines that gives a terminal no other orders: file names, objects and servers' answers are a stranger's.
 fn fit(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
+/// The same, whose later lines can't be taken for a message of their own.
+fn indented(text: &str) -> String {
+    let mut lines = text.split('\n').map(printable);
+    let first = lines.next().unwrap_or_default();
+    lines.fold(first, |text, line| {
+        let indent = if line.is_empty() || line.starts_with(' ') { "" } else { "  " };
+        format!("{text}\n{indent}{line}")
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 //! Everything it computes comes from `portcullis-profile`; here are files, registries, clusters and what people see.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod baseline;
 mod cli;
 mod cluster;
 mod commands;
@@ -12,6 +14,7 @@ mod example;
 mod input;
 mod layout;
 mod manifest;
+mod output;
 mod platform;
 mod registry;
 mod replace;

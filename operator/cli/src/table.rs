@@ -2,6 +2,10 @@
 
 use std::io::{self, Write};
 
+use portcullis_profile::printable;
+
+use crate::layout::one_line;
+
 /// Between two columns.
 const GAP: usize = 3;
 
@@ -23,6 +27,7 @@ impl Table {
     /// Adds a row, with as many cells as the header.
     pub(crate) fn push(&mut self, row: Vec<String>) {
         self.widths.resize(self.widths.len().max(row.len()), 0);
+        let row: Vec<String> = row.iter().map(|cell| fit(cell)).collect();
         for (width, cell) in self.widths.iter_mut().zip(&row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -38,7 +43,8 @@ impl Table {
     pub(crate) fn write_row(&self, row: &[String], out: &mut dyn Write) -> io::Result<()> {
         let mut line = String::new();
         for (position, (cell, width)) in row.iter().zip(&self.widths).enumerate() {
-            line.push_str(cell);
+            let cell = fit(cell);
+            line.push_str(&cell);
             if position + 1 < row.len() {
                 let padding = (width + GAP).saturating_sub(cell.chars().count()).max(GAP);
                 line.extend(std::iter::repeat_n(' ', padding));
@@ -46,6 +52,11 @@ impl Table {
         }
         writeln!(out, "{}", line.trim_end())
     }
+}
+
+/// A cell's text in one line, in which nothing gives orders to a terminal: else a stranger's would make rows of its own.
+fn fit(cell: &str) -> String {
+    printable(&one_line(cell))
 }
 
 #[cfg(test)]

@@ -133,6 +133,7 @@ fn audit_records_are_grouped_by_program_and_architecture() {
     assert_eq!(json["programs"][0]["program"], "/opt/my app");
     let (profile, _) = profile(&["import", "audit", "-o", "profile", "audit.log"]);
     assert_eq!(profile.architectures, [Arch::X86, Arch::X86_64]);
+    assert_eq!(json["programs"][0]["runtime"], false);
     let said = refused(&["import", "audit", "-o", "profile", "app.strace"]);
     assert!(said.contains("no record of seccomp was found among"), "{said}");
 }
@@ -146,4 +147,56 @@ fn the_hooks_output_is_completed() {
     assert!(said.contains("made from oci-seccomp-bpf-hook (hook.json): 15 calls"), "{said}");
     let said = refused(&["import", "hook", "audit.log"]);
     assert!(said.contains("error: audit.log: ") && said.contains("not JSON"), "{said}");
+}
+
+#[test]
+fn a_log_without_any_record_is_no_answer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log =
+        written(folder.path(), "empty.log", "type=SYSCALL msg=audit(1.2:3): arch=c000003e syscall=59\n");
+    let log = log.to_str().expect("text");
+    for form in ["table", "json", "profile"] {
+        let said = refused(&["import", "audit", "-o", form, log]);
+        assert!(said.contains("no record of seccomp was found among 1 line"), "{said}");
+    }
+    let output = seccomp(&["import", "audit", "--allow-empty", log]);
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_packed_log_is_unpacked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/audit.log")).expect("a log");
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut packed, &log).expect("it is packed");
+    let path = written(folder.path(), "audit.log.1.gz", packed.finish().expect("it is packed"));
+    let output = seccomp(&["import", "audit", path.to_str().expect("text")]);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "note: 7 records of seccomp among 8 lines\n");
+}
+
+#[test]
+fn what_a_log_has_besides_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fields = "auid=1 uid=0 gid=0 ses=1 pid=7 comm=\"runc:[2:INIT]\" exe=\"/\" sig=0 arch=c000003e syscall=110 compat=0 ip=0x7f \
+                  code=0x50000";
+    let text =
+        format!("web audit[7]: SECCOMP {fields}\nweb kernel: audit: type=1326 audit(1.2:3): {fields}\n");
+    let log = written(folder.path(), "journal", text);
+    let said =
+        String::from_utf8(seccomp(&["import", "audit", log.to_str().expect("text")]).stderr).expect("text");
+    assert!(said.contains("1 record passed over: the journal has these events twice"), "{said}");
+    assert!(said.contains("runc:[...] is the container runtime itself"), "{said}");
+}
+
+#[test]
+fn a_trace_that_a_filter_ended_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text =
+        "brk(NULL) = 0\n--- SIGSYS {si_signo=SIGSYS, si_code=SYS_SECCOMP, si_syscall=__NR_mincore} ---\n";
+    let trace = written(folder.path(), "refused", text);
+    let (profile, said) =
+        profile(&["import", "strace", "--traced-on", "amd64", trace.to_str().expect("text")]);
+    assert!(profile.syscalls[0].names.iter().any(|name| name == "mincore"));
+    assert!(said.contains("line 2: a filter refused a call (SIGSYS), so the trace ends early"), "{said}");
 }

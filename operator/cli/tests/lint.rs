@@ -173,3 +173,58 @@ fn sarif_has_what_code_scanning_requires() {
         results.iter().map(|result| result["partialFingerprints"].to_string()).collect();
     assert_eq!(prints.len(), results.len());
 }
+
+/// A runtime reads a profile with Go's encoding/json, which takes none of these.
+#[test]
+fn a_file_that_no_runtime_loads_is_an_error_with_its_place() {
+    for (content, place, words) in [
+        (format!("\u{feff}{FINE}"), "1:1", "byte order mark"),
+        (format!("# ours\n{FINE}"), "1:1", "a comment begins here"),
+        (FINE.replace("\"syscalls\":", "# ours\n\"syscalls\":"), "2:3", "not JSON"),
+        (FINE.replace('"', "'"), "1:2", "a string has single quotes here"),
+        (
+            "defaultAction: SCMP_ACT_ALLOW\nsyscalls: [{names: [bpf], action: SCMP_ACT_ERRNO}]\n".to_owned(),
+            "1:1",
+            "YAML",
+        ),
+    ] {
+        let files = Files::new(&[("app.json", content.as_str())]);
+        let ran = seccomp(&files, &["lint", "app.json"]);
+        let said = ran.out + &ran.errors;
+        assert!(said.contains(&format!("app.json:{place}")) && said.contains(words), "{said}");
+        assert!(ran.code == 1 || ran.code == 2, "{said}");
+        assert!(said.contains("not JSON") || said.contains("SP060 Error"), "{said}");
+    }
+    let resource = "apiVersion: portcullis.dev/v1alpha1\nkind: SeccompProfile\nmetadata: {name: a}\n\
+        spec: {profile: {defaultAction: SCMP_ACT_ALLOW, syscalls: [{names: [bpf], action: SCMP_ACT_ERRNO}]}}\n";
+    let files = Files::new(&[("app.yaml", resource)]);
+    assert!(!seccomp(&files, &["lint", "app.yaml"]).out.contains("SP060"));
+}
+
+#[test]
+fn a_key_that_a_runtime_drops_is_a_warning_and_all_else_works() {
+    let content = FINE
+        .replacen('{', "{\"$schema\": \"s\", \"description\": \"ours\", ", 1)
+        .replace("{\"names\"", "{\"case\": 7, \"names\"")
+        .replace("\"architectures\": [\"SCMP_ARCH_S390X\", \"SCMP_ARCH_S390\"],", "");
+    let files =
+        Files::new(&[("app.json", content.as_str()), ("wrong.json", &FINE.replace("syscalls", "syscals"))]);
+    let ran = seccomp(&files, &["lint", "app.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    for key in ["$schema", "description", "syscalls[0].case"] {
+        assert!(ran.out.contains(&format!("SP061 Warning  {key}: ")), "{}", ran.out);
+    }
+    for command in ["convert", "explain"] {
+        let ran = seccomp(&files, &[command, "app.json"]);
+        assert_eq!(ran.code, 0, "{}", ran.errors);
+        assert!(
+            ran.errors.contains("the format has no $schema, description, syscalls[0].case"),
+            "{}",
+            ran.errors
+        );
+        assert!(!ran.out.contains("$schema"), "{}", ran.out);
+    }
+    let misspelt = seccomp(&files, &["lint", "wrong.json"]);
+    assert_eq!(misspelt.code, 2);
+    assert!(misspelt.errors.contains("did you mean syscalls?"), "{}", misspelt.errors);
+}

@@ -159,6 +159,7 @@ mod tests {
             owner_uid: "u".to_owned(),
             digest: Digest::of(content.as_bytes()),
             sequence,
+            revoked: None,
         }
     }
 

@@ -2,22 +2,33 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta},
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
-    core::{ApiResource, DeserializeGuard, Object, object::NotUsed},
+    core::{ApiResource, Object, Status, object::NotUsed},
 };
 use portcullis_api::{
-    CONTROLLER_MANAGER, ClusterSeccompProfile, FINALIZER, Owner, ProfileKind, ProfileResource, ProfileStatus,
-    RevisionMeta, SeccompNode, SeccompProfile, SeccompRevision,
+    BYTES_ANNOTATION, CONTROLLER_MANAGER, ClusterSeccompProfile, FINALIZER, Owner, ProfileKind,
+    ProfileResource, ProfileStatus, RevisionMeta, SeccompNode, SeccompNodeSpec, SeccompProfile,
+    SeccompRevision,
 };
 use portcullis_profile::Digest;
 use serde_json::{Value, json};
 
-use crate::{error::Failure, observe::observe, revisions::Doomed, world::Observed};
+use crate::{
+    error::Failure,
+    nodes::Machine,
+    observe::{Unread, observe},
+    revisions::Doomed,
+    usage::PodName,
+    world::Observed,
+};
 
-/// A profile of which only the metadata is read.
+/// An object of which only the metadata is read.
 type Slim = Object<NotUsed, NotUsed>;
 
 /// The API server.
@@ -36,22 +47,25 @@ impl Cluster {
     pub(crate) async fn profile(&self, owner: &Owner) -> Result<Option<Observed>, Failure> {
         match owner.namespace() {
             Some(namespace) => {
-                self.read(
-                    Api::<DeserializeGuard<SeccompProfile>>::namespaced(self.client.clone(), namespace),
-                    owner,
-                )
-                .await
-            }
-            None => {
-                self.read(Api::<DeserializeGuard<ClusterSeccompProfile>>::all(self.client.clone()), owner)
+                self.read(Api::<Unread<SeccompProfile>>::namespaced(self.client.clone(), namespace), owner)
                     .await
             }
+            None => self.read(Api::<Unread<ClusterSeccompProfile>>::all(self.client.clone()), owner).await,
+        }
+    }
+
+    /// The UID of a profile; none where it is gone. An API server that does not serve the kind at all is a failure.
+    pub(crate) async fn profile_uid(&self, owner: &Owner) -> Result<Option<String>, Failure> {
+        match self.profiles(owner).get_metadata(owner.name()).await {
+            Ok(found) => Ok(found.metadata.uid),
+            Err(kube::Error::Api(status)) if names(&status, owner) => Ok(None),
+            Err(error) => Err(Failure::of(format!("read {owner}"))(error)),
         }
     }
 
     async fn read<K: ProfileResource>(
         &self,
-        api: Api<DeserializeGuard<K>>,
+        api: Api<Unread<K>>,
         owner: &Owner,
     ) -> Result<Option<Observed>, Failure> {
         let found = api.get_opt(owner.name()).await.map_err(Failure::of(format!("read {owner}")))?;
@@ -100,7 +114,9 @@ impl Cluster {
 
     /// Creates a revision, or raises its sequence.
     pub(crate) async fn write_revision(&self, meta: &RevisionMeta, content: &str) -> Result<(), Failure> {
-        let metadata = meta.to_metadata();
+        let mut metadata = meta.to_metadata();
+        let bytes = (BYTES_ANNOTATION.to_owned(), content.len().to_string());
+        metadata.annotations.get_or_insert_default().extend([bytes]);
         let name = metadata.name.clone().unwrap_or_default();
         let body = json!({
             "apiVersion": SeccompRevision::api_version(&()),
@@ -136,8 +152,14 @@ impl Cluster {
             .map_err(Failure::of(format!("delete SeccompRevision {name}")))
     }
 
-    /// Creates a node's report object, owned by the node so that it goes with it.
-    pub(crate) async fn create_report(&self, node: &str, node_uid: &str) -> Result<(), Failure> {
+    /// Creates a node's report object, owned by the node so that it goes with it, or writes down the machine that its status is told of.
+    pub(crate) async fn write_report(
+        &self,
+        node: &str,
+        node_uid: &str,
+        machine: Option<Machine>,
+    ) -> Result<(), Failure> {
+        let (machine_id, boot_id) = machine.map(|machine| (machine.id, machine.boot)).unzip();
         let body = json!({
             "apiVersion": SeccompNode::api_version(&()),
             "kind": SeccompNode::kind(&()),
@@ -145,11 +167,30 @@ impl Cluster {
                 "name": node,
                 "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": node, "uid": node_uid}],
             },
-            "spec": {},
+            "spec": SeccompNodeSpec { machine_id, boot_id },
         });
         let reports: Api<SeccompNode> = Api::all(self.client.clone());
         let written = reports.patch_metadata(node, &ours(), &Patch::Apply(&body)).await;
-        written.map_err(Failure::of(format!("create SeccompNode {node}")))?;
+        written.map_err(Failure::of(format!("write SeccompNode {node}")))?;
+        Ok(())
+    }
+
+    /// Says what is known of a node besides what its agent reports, in the object of this UID.
+    pub(crate) async fn write_report_conditions(
+        &self,
+        node: &str,
+        uid: &str,
+        conditions: &[Condition],
+    ) -> Result<(), Failure> {
+        let body = json!({
+            "apiVersion": SeccompNode::api_version(&()),
+            "kind": SeccompNode::kind(&()),
+            "metadata": {"name": node, "uid": uid},
+            "status": {"conditions": conditions},
+        });
+        let reports: Api<Slim> = Api::all_with(self.client.clone(), &ApiResource::erase::<SeccompNode>(&()));
+        let written = reports.patch_status(node, &ours(), &Patch::Apply(&body)).await;
+        written.map_err(Failure::of(format!("write the conditions of SeccompNode {node}")))?;
         Ok(())
     }
 
@@ -167,6 +208,34 @@ impl Cluster {
             }
             None => Api::all_with(client, &ApiResource::erase::<ClusterSeccompProfile>(&())),
         }
+    }
+}
+
+/// Whether an answer says that this very profile is not there; without its definition there is no word of its name.
+fn names(status: &Status, owner: &Owner) -> bool {
+    status.is_not_found() && status.details.as_ref().is_some_and(|details| details.name == owner.name())
+}
+
+/// A revision as an Event's object.
+pub(crate) fn revision_reference(owner: &Owner, digest: &Digest, uid: Option<String>) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(SeccompRevision::api_version(&()).into_owned()),
+        kind: Some(SeccompRevision::kind(&()).into_owned()),
+        name: Some(owner.revision_name(digest)),
+        uid,
+        ..ObjectReference::default()
+    }
+}
+
+/// A pod as an Event's object.
+pub(crate) fn pod_reference(pod: &PodName) -> ObjectReference {
+    ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        namespace: Some(pod.namespace.clone()),
+        name: Some(pod.name.clone()),
+        uid: pod.uid.clone(),
+        ..ObjectReference::default()
     }
 }
 

@@ -21,7 +21,7 @@ use portcullis_api::{
 use portcullis_runtime::{
     Process, ReadinessGate, Reporter,
     lease::{LeaseSettings, lead},
-    watch::{Change, Pace, Unpaced, Watching},
+    watch::{Change, Unpaced, Watching},
 };
 use tokio::{
     sync::{Notify, watch::Receiver},
@@ -34,8 +34,9 @@ use crate::{
     cluster::Cluster,
     collect,
     metrics::{Gauges, Metrics},
+    observe::Unread,
     queue::Queue,
-    reconcile, recordings, report_objects,
+    reconcile, recordings, report_objects, revocations,
     shared::Shared,
     sinks::{self, Synced},
     usage::usage,
@@ -44,8 +45,9 @@ use crate::{
 
 /// After how long a replica that does not lead is ready all the same: to stand by.
 const STANDING_BY: Duration = Duration::from_secs(3);
-/// Objects in a page of a list of profiles: of 256 KiB at worst, 13 KB as a rule, each held only until it is parsed.
-const PAGE: u32 = 50;
+/// Objects in a page of a list, which is read at once: some 40 MB of profiles at worst, with all that the API server lets stand beside a
+/// document, and 300 KB as a rule.
+const PAGE: u32 = 25;
 
 const PROFILES: &str = "seccompprofiles";
 const CLUSTER_PROFILES: &str = "clusterseccompprofiles";
@@ -62,18 +64,6 @@ const FIRST: [&str; 3] = [REVISIONS, NAMESPACES, NODES];
 const ALL: [&str; 8] =
     [PROFILES, CLUSTER_PROFILES, REVISIONS, REPORTS, NODES, AGENTS, DAEMON_SET, NAMESPACES];
 
-/// Profiles that wait to be worked on before more are read: their documents are in memory until then.
-const BACKLOG: usize = 128;
-
-/// Reads profiles no faster than they are worked on.
-struct Backlog(Arc<Shared>);
-
-impl Pace for Backlog {
-    async fn ready(&self) {
-        self.0.queue.fewer_than(BACKLOG).await;
-    }
-}
-
 /// Runs the controller until shutdown.
 ///
 /// # Errors
@@ -87,6 +77,9 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
         subdirectory,
         lease_name,
         recordings,
+        baseline,
+        bounds,
+        lasting,
     } = settings;
     if subdirectory.is_empty()
         || subdirectory.starts_with('/')
@@ -104,17 +97,22 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     let Some(_leadership) = stand_by(&gate, leading).await else { return Ok(()) };
     metrics.leader.set(1);
 
-    let world = Arc::new(Mutex::new(World::new(subdirectory.clone(), Instant::now())));
+    let world =
+        World::new(subdirectory.clone(), bounds.clone(), lasting, Instant::now()).with_baseline(baseline);
+    let world = Arc::new(Mutex::new(world));
     Gauges::register(&process.registry, world.clone())?;
     let (usage, answers) = usage(client.clone(), subdirectory, process.shutdown.clone());
     let shared = Arc::new(Shared {
         world,
-        queue: Queue::default(),
+        queue: Queue::new(reconcile::SHARE),
         cluster: Cluster::new(client.clone()),
         reporter,
+        pool: metrics.pool(),
         metrics,
         usage,
         nodes_changed: Notify::new(),
+        revocations_changed: Notify::new(),
+        bounds,
         shutdown: process.shutdown.clone(),
     });
     let watches = Watches {
@@ -151,7 +149,7 @@ async fn work(watches: &Watches, gate: ReadinessGate) {
         return;
     }
     watches.go_on(&synced);
-    // Resolves profiles while they are still being listed, so that their documents need not all be held at once.
+    // Resolves profiles while they are still being listed: the documents of the first need not be read again.
     let reconciling = reconcile::run(shared.clone());
     let begin = async {
         if until(&mut seen, &ALL, process).await {
@@ -160,6 +158,7 @@ async fn work(watches: &Watches, gate: ReadinessGate) {
             gate.open();
             process.supervise("tick", shared.clone().tick());
             process.supervise("collect", collect::run(shared.clone()));
+            process.supervise("revocations", revocations::run(shared.clone()));
             process.supervise("report-objects", report_objects::run(shared.clone()));
             watches.record();
         }
@@ -207,13 +206,12 @@ impl Watches {
         api: Api<K>,
         config: watcher::Config,
         sink: impl FnMut(Change<K>) + Send + 'static,
-        pace: impl Pace + Send + Sync + 'static,
     ) where
         K: kube::Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
     {
         let watching = self.watching();
         self.process
-            .supervise(resource, async move { watching.follow(resource, api, config, sink, pace).await });
+            .supervise(resource, async move { watching.follow(resource, api, config, sink, Unpaced).await });
     }
 
     /// Looks at recordings, where that is asked for. Nodes are known by now.
@@ -228,33 +226,33 @@ impl Watches {
     fn begin(&self, synced: &Synced) {
         let api: Api<PartialObjectMeta<SeccompRevision>> = Api::all(self.client.clone());
         let sink = sinks::revisions(self.shared.clone(), synced, REVISIONS);
-        self.follow(REVISIONS, api, watcher::Config::default(), sink, Unpaced);
+        self.follow(REVISIONS, api, watcher::Config::default(), sink);
         let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.client.clone());
         let labelled = watcher::Config::default().labels(&format!("{ALLOW_LOOSER_LABEL}=true"));
         let sink = sinks::permitted(self.shared.clone(), synced, NAMESPACES);
-        self.follow(NAMESPACES, api, labelled, sink, Unpaced);
+        self.follow(NAMESPACES, api, labelled, sink);
         let api: Api<Node> = Api::all(self.client.clone());
         let sink = sinks::nodes(self.shared.clone(), synced, NODES);
-        self.follow(NODES, api, watcher::Config::default().page_size(PAGE), sink, Unpaced);
+        self.follow(NODES, api, watcher::Config::default().page_size(PAGE), sink);
     }
 
     fn go_on(&self, synced: &Synced) {
         let everything = watcher::Config::default;
         let shared = || self.shared.clone();
         let client = || self.client.clone();
-        let api: Api<DeserializeGuard<SeccompProfile>> = Api::all(client());
+        let api: Api<Unread<SeccompProfile>> = Api::all(client());
         let sink = sinks::profiles(shared(), synced, PROFILES);
-        self.follow(PROFILES, api, everything().page_size(PAGE), sink, Backlog(shared()));
-        let api: Api<DeserializeGuard<ClusterSeccompProfile>> = Api::all(client());
+        self.follow(PROFILES, api, everything().page_size(PAGE), sink);
+        let api: Api<Unread<ClusterSeccompProfile>> = Api::all(client());
         let sink = sinks::profiles(shared(), synced, CLUSTER_PROFILES);
-        self.follow(CLUSTER_PROFILES, api, everything().page_size(PAGE), sink, Backlog(shared()));
+        self.follow(CLUSTER_PROFILES, api, everything().page_size(PAGE), sink);
         let api: Api<DeserializeGuard<SeccompNode>> = Api::all(client());
-        self.follow(REPORTS, api, everything(), sinks::reports(shared(), synced, REPORTS), Unpaced);
+        self.follow(REPORTS, api, everything(), sinks::reports(shared(), synced, REPORTS));
         let api: Api<Pod> = Api::namespaced(client(), &self.namespace);
         let agents = everything().labels(&self.agent_selector).page_size(PAGE);
-        self.follow(AGENTS, api, agents, sinks::agents(shared(), synced, AGENTS), Unpaced);
+        self.follow(AGENTS, api, agents, sinks::agents(shared(), synced, AGENTS));
         let api: Api<DaemonSet> = Api::namespaced(client(), &self.namespace);
         let this = everything().fields(&format!("metadata.name={}", self.agent_daemonset));
-        self.follow(DAEMON_SET, api, this, sinks::daemon_set(shared(), synced, DAEMON_SET), Unpaced);
+        self.follow(DAEMON_SET, api, this, sinks::daemon_set(shared(), synced, DAEMON_SET));
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::{
     error::Category,
     nodes::Standing,
+    pool::Pool,
     world::{State, World},
 };
 
@@ -37,6 +38,14 @@ pub(crate) struct Metrics {
     pub(crate) statuses: IntCounter,
     /// Passes over the cluster's pods.
     pub(crate) passes: IntCounter,
+    /// Nodes that asked to write for a recording and had no pod of it.
+    pub(crate) parts_refused: IntCounter,
+    /// Documents that were begun to be worked on.
+    pub(crate) begun: IntCounter,
+    /// Documents that were given up.
+    late: IntCounter,
+    /// Documents that wait to be worked on.
+    waiting: IntGauge,
 }
 
 impl Metrics {
@@ -84,22 +93,57 @@ impl Metrics {
                 "portcullis_pod_passes_total",
                 "Passes over the cluster's pods to see which profiles they name",
             )?,
+            parts_refused: IntCounter::new(
+                "portcullis_recording_parts_refused_total",
+                "Requests of nodes' recorders to write for a recording of which no pod was there",
+            )?,
+            begun: IntCounter::new(
+                "portcullis_resolutions_total",
+                "Profiles, and recordings' profiles, that were begun to be worked out",
+            )?,
+            late: IntCounter::new(
+                "portcullis_resolutions_given_up_total",
+                "Of those, how many took too long and were given up",
+            )?,
+            waiting: IntGauge::new(
+                "portcullis_resolutions_waiting",
+                "Profiles that wait for a thread to be worked out",
+            )?,
         };
         // A counter that does not exist before its first failure can't be alerted on by its increase.
         for category in Category::ALL {
             metrics.errors.with_label_values(&[category.as_str()]);
         }
-        let Self { leader, reconcile, errors, ready, watch_restarts, written, collected, statuses, passes } =
-            metrics.clone();
+        let Self {
+            leader,
+            reconcile,
+            errors,
+            ready,
+            watch_restarts,
+            written,
+            collected,
+            statuses,
+            passes,
+            parts_refused,
+            begun,
+            late,
+            waiting,
+        } = metrics.clone();
         registry.register(Box::new(leader))?;
         registry.register(Box::new(reconcile))?;
         registry.register(Box::new(errors))?;
         registry.register(Box::new(ready))?;
         registry.register(Box::new(watch_restarts))?;
-        for counter in [written, collected, statuses, passes] {
+        registry.register(Box::new(waiting))?;
+        for counter in [written, collected, statuses, passes, parts_refused, begun, late] {
             registry.register(Box::new(counter))?;
         }
         Ok(metrics)
+    }
+
+    /// Threads that are counted here.
+    pub(crate) fn pool(&self) -> Pool {
+        Pool::new(self.begun.clone(), self.late.clone(), self.waiting.clone())
     }
 }
 
@@ -110,7 +154,9 @@ pub(crate) struct Gauges {
     revisions: IntGauge,
     nodes: IntGaugeVec,
     lagging: IntGauge,
+    without_agent: IntGauge,
     failing: IntGauge,
+    beyond_bounds: IntGauge,
 }
 
 impl Gauges {
@@ -129,7 +175,7 @@ impl Gauges {
             nodes: IntGaugeVec::new(
                 Opts::new(
                     "portcullis_nodes",
-                    "Linux nodes by standing: counting, joining, not_ready (the kubelet), not_placed (the DaemonSet)",
+                    "Linux nodes by standing: counting, joining, not_ready (the kubelet), not_placed (the DaemonSet), left_out (what is reported falls back again and again)",
                 ),
                 &["standing"],
             )?,
@@ -137,18 +183,42 @@ impl Gauges {
                 "portcullis_nodes_lagging",
                 "Nodes that count and are not known to have processed every change",
             )?,
+            without_agent: IntGauge::new(
+                "portcullis_nodes_without_agent",
+                "Nodes that count and have no agent that is Ready: nothing changes there, and nobody guards the files",
+            )?,
             failing: IntGauge::new(
                 "portcullis_nodes_failing",
                 "Nodes that count and could not write some profile",
             )?,
+            beyond_bounds: IntGauge::new(
+                "portcullis_profiles_beyond_bounds",
+                "Profiles of which nothing new is served because their namespace, or the cluster, has as many as it may",
+            )?,
         }))
+    }
+}
+
+impl Gauges {
+    const fn plain(&self) -> [&IntGauge; 5] {
+        let Self {
+            world: _,
+            profiles: _,
+            revisions,
+            nodes: _,
+            lagging,
+            without_agent,
+            failing,
+            beyond_bounds,
+        } = self;
+        [revisions, lagging, without_agent, failing, beyond_bounds]
     }
 }
 
 impl Collector for Gauges {
     fn desc(&self) -> Vec<&Desc> {
         let vectors = self.profiles.desc().into_iter().chain(self.nodes.desc());
-        vectors.chain(self.revisions.desc()).chain(self.lagging.desc()).chain(self.failing.desc()).collect()
+        vectors.chain(self.plain().into_iter().flat_map(Collector::desc)).collect()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -165,9 +235,10 @@ impl Collector for Gauges {
         }
         self.revisions.set(i64::try_from(summary.revisions).unwrap_or(i64::MAX));
         self.lagging.set(summary.lagging.into());
+        self.without_agent.set(summary.without_agent.into());
         self.failing.set(summary.failing.into());
+        self.beyond_bounds.set(i64::try_from(summary.beyond_bounds).unwrap_or(i64::MAX));
         let vectors = self.profiles.collect().into_iter().chain(self.nodes.collect());
-        let plain = [&self.revisions, &self.lagging, &self.failing];
-        vectors.chain(plain.into_iter().flat_map(Collector::collect)).collect()
+        vectors.chain(self.plain().into_iter().flat_map(Collector::collect)).collect()
     }
 }

@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use tokio::{sync::Notify, time::Instant};
 use tower_test::mock::{self, Handle, SendResponse};
 
-use crate::{cluster::Cluster, metrics::Metrics, queue::Queue, shared::Shared, usage::usage, world::World};
+use crate::{
+    cluster::Cluster, metrics::Metrics, queue::Queue, settings::Lasting, shared::Shared, usage::usage,
+    world::World,
+};
 
 /// A request, read.
 pub(crate) struct Asked {
@@ -90,14 +93,24 @@ pub(crate) fn shared(process: &Process, client: Client) -> Arc<Shared> {
     let reporter = Reporter::new(process, Client::new(events, "default"), "pod").unwrap();
     let (usage, answers) = usage(client.clone(), "profiles".to_owned(), process.shutdown.clone());
     tokio::spawn(answers);
+    let bounds = crate::settings::Bounds::default();
+    let metrics = Metrics::new(&process.registry).unwrap();
     Arc::new(Shared {
-        world: Arc::new(Mutex::new(World::new("profiles".to_owned(), Instant::now()))),
-        queue: Queue::default(),
+        world: Arc::new(Mutex::new(World::new(
+            "profiles".to_owned(),
+            bounds.clone(),
+            Lasting::default(),
+            Instant::now(),
+        ))),
+        queue: Queue::new(crate::reconcile::SHARE),
         cluster: Cluster::new(client),
         reporter,
-        metrics: Metrics::new(&process.registry).unwrap(),
+        pool: metrics.pool(),
+        metrics,
         usage,
         nodes_changed: Notify::new(),
+        revocations_changed: Notify::new(),
+        bounds,
         shutdown: process.shutdown.clone(),
     })
 }

@@ -11,6 +11,8 @@ pub(crate) struct Known {
     pub(crate) sequence: i64,
     /// UID of the profile that it was written for.
     pub(crate) owner_uid: String,
+    /// An administrator revoked it.
+    pub(crate) revoked: bool,
 }
 
 /// What to do about an owner's revisions.
@@ -29,6 +31,7 @@ pub(crate) struct Plan {
 /// - Going back to an earlier content raises that revision's sequence above all others.
 /// - A revision that was written for an earlier profile of the same name is not this profile's history: it is collected,
 ///   unless it holds the very content that is wanted; then it is taken over.
+/// - A revoked revision stays, so that its content stays revoked, and has no place in the history.
 pub(crate) fn plan(known: &[Known], wanted: &Digest, owner_uid: &str, history_limit: usize) -> Plan {
     // The same order by which every node chooses: the highest sequence, then the highest digest.
     let mut newest_first: Vec<&Known> = known.iter().collect();
@@ -42,7 +45,7 @@ pub(crate) fn plan(known: &[Known], wanted: &Digest, owner_uid: &str, history_li
     let mut kept = 0;
     let mut collect = Vec::new();
     for known in newest_first {
-        if known.digest == *wanted {
+        if known.digest == *wanted || known.revoked {
             continue;
         }
         if known.owner_uid == owner_uid && kept < history_limit {
@@ -64,7 +67,7 @@ mod tests {
     }
 
     fn known(content: &str, sequence: i64, uid: &str) -> Known {
-        Known { digest: digest(content), sequence, owner_uid: uid.to_owned() }
+        Known { digest: digest(content), sequence, owner_uid: uid.to_owned(), revoked: false }
     }
 
     #[test]
@@ -89,6 +92,16 @@ mod tests {
         let plan_of_e = plan(&revisions, &digest("e"), "u", 2);
         assert_eq!(plan_of_e, Plan { write: Some(5), collect: vec![digest("a"), digest("b")] });
         assert_eq!(plan(&revisions, &digest("d"), "u", 0).collect, [digest("a"), digest("b"), digest("c")]);
+    }
+
+    #[test]
+    fn a_revoked_one_takes_no_place_in_the_history_and_is_never_collected() {
+        let revoked = |content, sequence| Known { revoked: true, ..known(content, sequence, "u") };
+        let revisions = [known("a", 1, "u"), known("b", 2, "u"), revoked("c", 3), revoked("d", 4)];
+        assert_eq!(
+            plan(&revisions, &digest("e"), "u", 1),
+            Plan { write: Some(5), collect: vec![digest("a")] }
+        );
     }
 
     #[test]

@@ -18,7 +18,9 @@ use crate::{
     error::Failure,
     metrics::Metrics,
     nodes::Affected,
+    pool::Pool,
     queue::Queue,
+    settings::Bounds,
     usage::UsageAsker,
     world::World,
 };
@@ -35,9 +37,14 @@ pub(crate) struct Shared {
     pub(crate) cluster: Cluster,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
+    /// Where documents are worked on.
+    pub(crate) pool: Pool,
     pub(crate) usage: UsageAsker,
     /// Nodes or their report objects came or went.
     pub(crate) nodes_changed: Notify,
+    /// Revisions were revoked, or are no more.
+    pub(crate) revocations_changed: Notify,
+    pub(crate) bounds: Bounds,
     pub(crate) shutdown: CancellationToken,
 }
 

@@ -13,14 +13,16 @@ use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, PartialObjectMeta},
 };
-use portcullis_api::{InvalidOwner, Owner, ProfileResource, RevisionMeta, SeccompNode, SeccompRevision};
+use portcullis_api::{
+    InvalidOwner, Owner, ProfileResource, RevisionMeta, SeccompNode, SeccompRevision, content_bytes,
+};
 use portcullis_profile::Digest;
 use portcullis_runtime::{Level, Report as Outcome, watch::Change};
 use tokio::sync::watch::Sender;
 
 use crate::{
     nodes::{AgentPod, NodeFacts, Placement, Report, notice},
-    observe::{observe, owner_of},
+    observe::{Unread, observe, owner_of},
     shared::Shared,
 };
 
@@ -55,9 +57,9 @@ pub(crate) fn profiles<K: ProfileResource>(
     shared: Arc<Shared>,
     synced: &Synced,
     resource: &'static str,
-) -> impl FnMut(Change<DeserializeGuard<K>>) + use<K> {
+) -> impl FnMut(Change<Unread<K>>) + use<K> {
     let mut listing = Listing::new(resource, synced);
-    let take = move |shared: &Shared, object: DeserializeGuard<K>, arrived: bool| -> Option<Owner> {
+    let take = move |shared: &Shared, object: Unread<K>, arrived: bool| -> Option<Owner> {
         let owner = match owner_of(&object) {
             Ok(owner) => owner,
             Err(error) => {
@@ -88,7 +90,7 @@ pub(crate) fn profiles<K: ProfileResource>(
     }
 }
 
-fn refuse_name<K: ProfileResource>(shared: &Shared, object: &DeserializeGuard<K>, error: &InvalidOwner) {
+fn refuse_name<K: ProfileResource>(shared: &Shared, object: &Unread<K>, error: &InvalidOwner) {
     shared.reporter.report(Outcome {
         level: Level::Warning,
         reason: "InvalidName",
@@ -122,7 +124,11 @@ pub(crate) fn revisions(
     let take = move |shared: &Shared, metadata: ObjectMeta| {
         let meta = read(shared, &metadata)?;
         let key = (meta.owner.clone(), meta.digest);
-        shared.change(|world, now| world.revision_applied(&meta, metadata.uid, now));
+        let bytes = content_bytes(&metadata);
+        shared.change(|world, now| world.revision_applied(&meta, metadata.uid, bytes, now));
+        if shared.world().has_revocations_to_tell() {
+            shared.revocations_changed.notify_one();
+        }
         Some(key)
     };
     move |change| match change {
@@ -248,14 +254,18 @@ pub(crate) fn reports(
                     reason: "InvalidReport",
                     action: "Watch",
                     message: format!(
-                        "SeccompNode {name} can't be read, so its node counts as without an agent: {error}"
+                        "SeccompNode {name} can't be read, so its node counts as one that has reported nothing: {error}"
                     ),
                     object: None,
                 });
                 Report::of_metadata(&error.metadata)
             }
         };
+        let was_left_out = shared.world().nodes().is_left_out(&name);
         shared.change(|world, now| world.reported(&name, Some(report), now));
+        if shared.world().nodes().is_left_out(&name) != was_left_out {
+            shared.nodes_changed.notify_one();
+        }
         name
     };
     move |change| match change {

@@ -2,7 +2,7 @@
 //!
 //! There is no cache of the cluster's pods: at 150 nodes such a cache takes gigabytes, for a question that is rarely asked.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use k8s_openapi::api::core::v1::Pod;
 use kube::{
@@ -16,8 +16,12 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-/// Pods in a page.
-const PAGE: u32 = 500;
+/// Pods in a page, which is in memory at once: 75 MB at worst, half a megabyte as a rule.
+const PAGE: u32 = 50;
+/// Longest path that can be one of Portcullis's own.
+const LONGEST_PATH: usize = 256;
+/// Most pods of a path whose names are kept.
+const MAX_KEPT: usize = 20;
 /// Most pods that a message names.
 const MAX_NAMED: usize = 5;
 /// Pods that have ended start no container again.
@@ -77,15 +81,38 @@ fn clean(path: &str) -> String {
 pub(crate) struct Users {
     /// How many.
     pub(crate) count: usize,
-    /// Some of them, `namespace/name`.
-    pub(crate) named: Vec<String>,
+    /// Some of them.
+    pub(crate) named: Vec<PodName>,
+}
+
+/// Which pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PodName {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: Option<String>,
+}
+
+impl fmt::Display for PodName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 impl Users {
+    /// One pod, `namespace/name`.
+    #[cfg(test)]
+    pub(crate) fn of_pod(pod: &str) -> Self {
+        let (namespace, name) = pod.split_once('/').unwrap_or_default();
+        let pod = PodName { namespace: namespace.to_owned(), name: name.to_owned(), uid: None };
+        Self { count: 1, named: vec![pod] }
+    }
+
     /// In words.
     pub(crate) fn describe(&self) -> String {
-        let more = self.count - self.named.len();
-        let named = self.named.join(", ");
+        let named: Vec<String> = self.named.iter().take(MAX_NAMED).map(ToString::to_string).collect();
+        let more = self.count - named.len();
+        let named = named.join(", ");
         if more == 0 { named } else { format!("{named} and {more} more") }
     }
 }
@@ -109,13 +136,15 @@ impl Usage {
         paths.dedup();
         for path in paths {
             let below = path.strip_prefix(&self.subdirectory).and_then(|path| path.strip_prefix('/'));
-            let Some(below) = below else { continue };
+            let Some(below) = below.filter(|below| below.len() <= LONGEST_PATH) else { continue };
             let users = self.by_path.entry(below.to_owned()).or_default();
             users.count += 1;
-            if users.named.len() < MAX_NAMED {
-                let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-                let name = pod.metadata.name.as_deref().unwrap_or_default();
-                users.named.push(format!("{namespace}/{name}"));
+            if users.named.len() < MAX_KEPT {
+                users.named.push(PodName {
+                    namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+                    name: pod.metadata.name.clone().unwrap_or_default(),
+                    uid: pod.metadata.uid.clone(),
+                });
             }
         }
     }
@@ -123,7 +152,7 @@ impl Usage {
     /// What a pass finds where one pod names one path.
     #[cfg(test)]
     pub(crate) fn of_pod(subdirectory: &str, path: &str, pod: &str) -> Self {
-        let users = Users { count: 1, named: vec![pod.to_owned()] };
+        let users = Users::of_pod(pod);
         Self { subdirectory: subdirectory.to_owned(), by_path: [(path.to_owned(), users)].into() }
     }
 
@@ -144,7 +173,7 @@ impl Usage {
             all.count += users.count;
             all.named.extend(users.named.iter().cloned());
         }
-        all.named.truncate(MAX_NAMED);
+        all.named.truncate(MAX_KEPT);
         (all.count > 0).then_some(all)
     }
 }

@@ -34,7 +34,7 @@ enum Role {
 fn main() -> ExitCode {
     let Cli { process, role } = Cli::parse();
     let ended = match role {
-        // Profiles are resolved in parallel.
+        // Documents are worked on by threads of their own; these are for everything beside it.
         Role::Controller(settings) => {
             run("controller", &process, Builder::new_multi_thread().worker_threads(2), |process| {
                 portcullis_controller::run(process, settings)

@@ -5,6 +5,10 @@ use std::process::{Command, Output};
 const AGENT: &[&str] =
     &["agent", "--node-name", "n", "--pod-uid", "u", "--pod-name", "p", "--namespace", "portcullis"];
 
+/// Any free ports.
+const HERE: [&str; 4] =
+    ["--health-probe-bind-address", "127.0.0.1:0", "--metrics-bind-address", "127.0.0.1:0"];
+
 fn portcullis(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.args(arguments).env_clear().output().expect("the binary can be run")
@@ -32,24 +36,28 @@ fn a_usage_error_exits_with_2_and_names_what_is_missing() {
     fails(&["watcher"], 2, "unrecognized subcommand 'watcher'");
     fails(&["recorder"], 2, "--node-name");
     fails(&["agent"], 2, "--node-name");
-    fails(&[AGENT, &["--listen", "nowhere"]].concat(), 2, "--listen");
+    fails(&[AGENT, &["--metrics-bind-address", "nowhere"]].concat(), 2, "--metrics-bind-address");
 }
 
 #[test]
 fn a_failed_start_exits_with_1_and_names_the_setting() {
     fails(&[AGENT, &["--log-level", "a=b=c"]].concat(), 1, "--log-level \"a=b=c\"");
     // 192.0.2.0/24 is nobody's: RFC 5737.
-    fails(&[AGENT, &["--listen", "192.0.2.1:80"]].concat(), 1, "can't listen on 192.0.2.1:80 (--listen)");
+    for at in [0, 2] {
+        let mut elsewhere = HERE;
+        elsewhere[at + 1] = "192.0.2.1:80";
+        let words = format!("can't listen on 192.0.2.1:80 ({})", HERE[at]);
+        fails(&[AGENT, &elsewhere].concat(), 1, &words);
+    }
 }
 
 #[test]
 fn a_failed_role_exits_with_1_and_says_why() {
-    let here = ["--listen", "127.0.0.1:0"];
-    fails(&[AGENT, &here].concat(), 1, "the agent failed: ");
+    fails(&[AGENT, &HERE].concat(), 1, "the agent failed: ");
     let controller = ["controller", "--pod-name", "p", "--namespace", "portcullis"];
-    fails(&[&controller[..], &here].concat(), 1, "the controller failed: ");
+    fails(&[&controller[..], &HERE].concat(), 1, "the controller failed: ");
     fails(
-        &[&controller[..], &here, &["--log-format", "json"]].concat(),
+        &[&controller[..], &HERE, &["--log-format", "json"]].concat(),
         1,
         "\"message\":\"the controller failed: ",
     );

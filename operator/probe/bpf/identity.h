@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
  * Which container a cgroup belongs to, and whether it is watched. Runs once for each cgroup and generation of the targets.
+ *
+ * A container that may make cgroups may give them any name, so whatever is below a container is the container's: the outermost
+ * pair of a pod's cgroup and a container's directly below it decides, and where there is no pair the outermost container.
+ * src/cgroups.rs has the same rule for user space.
  */
 #pragma once
 
 #include "recent.h"
 
+/* The levels whose names are read, the root's among them: the node's own part of a path is far shorter. */
 #define MAX_DEPTH 16
+/* The levels below those that are passed over. */
+#define MAX_BELOW 1024
 #define NAME_BYTES 128
 
 static __always_inline struct cgroup *cgroup_of(struct task_struct *task)
@@ -43,7 +50,7 @@ const volatile __u8 digits[256] = {
 };
 
 struct name {
-	char text[NAME_BYTES];
+	char text[NAME_BYTES] __attribute__((aligned(8)));
 	__u32 length;
 	__u32 level;
 };
@@ -51,6 +58,7 @@ struct name {
 struct identity {
 	__u64 id[4];
 	__u64 pod[2];
+	__u64 pod_kind; /* TARGET_POD, or TARGET_STATIC_POD */
 };
 
 /* The functions below are global, not static: the verifier then checks each once, by itself, and not at every place of use. */
@@ -96,28 +104,33 @@ __noinline int container_id(const struct name *name, struct identity *found)
 }
 
 /*
- * pod<uid> (cgroupfs) or <parents>-pod<uid>.slice (systemd, '_' for '-'). The UID of a static pod is 32 digits without dashes.
+ * pod<uid> (cgroupfs) or <parents>-pod<uid>.slice (systemd, '_' for '-'). A static pod has 32 digits without dashes instead, a hash
+ * of its manifest, and whoever knows one kind of name knows nothing of the other.
  */
 __noinline int pod_uid(const struct name *name, struct identity *found)
 {
 	if (!name || !found)
 		return 0;
 	__u32 end = name->length;
-	if (ends(name, end, ".slice"))
+	bool slice = ends(name, end, ".slice");
+	if (slice)
 		end -= 6;
 	if (end < 35 || end >= NAME_BYTES)
 		return 0;
-	bool dashed = end >= 39 && AT(name, end - 39) == 'p' && AT(name, end - 38) == 'o' && AT(name, end - 37) == 'd';
+	char dash = slice ? '_' : '-';
+	bool dashed = end >= 39 && AT(name, end - 28) == dash;
 	__u32 at = end - (dashed ? 36 : 32);
 	if (AT(name, at - 3) != 'p' || AT(name, at - 2) != 'o' || AT(name, at - 1) != 'd')
+		return 0;
+	/* Nothing but a slice's parents is in front. */
+	if (at > 3 && (!slice || AT(name, at - 4) != '-'))
 		return 0;
 	__u8 *uid = (__u8 *)found->pod;
 	__u8 wrong = 0;
 	for (__u32 i = 0; i < 16; i++) {
 		/* 8-4-4-4-12 digits */
 		if (dashed && (i == 4 || i == 6 || i == 8 || i == 10)) {
-			char dash = AT(name, at);
-			if (dash != '-' && dash != '_')
+			if (AT(name, at) != dash)
 				return 0;
 			at++;
 		}
@@ -126,29 +139,78 @@ __noinline int pod_uid(const struct name *name, struct identity *found)
 		uid[i] = high << 4 | low;
 		at += 2;
 	}
+	found->pod_kind = dashed ? TARGET_POD : TARGET_STATIC_POD;
 	return !(wrong & 0x80);
 }
 
-/* FNV-1a, begun with the level, so that the sum over a path's components stands for their order as well. */
+#define ROTATE(word, by) ((word) << (by) | (word) >> (64 - (by)))
+#define SIP_ROUND                                                                                \
+	do {                                                                                     \
+		v0 += v1;                                                                        \
+		v1 = ROTATE(v1, 13) ^ v0;                                                        \
+		v0 = ROTATE(v0, 32);                                                             \
+		v2 += v3;                                                                        \
+		v3 = ROTATE(v3, 16) ^ v2;                                                        \
+		v0 += v3;                                                                        \
+		v3 = ROTATE(v3, 21) ^ v0;                                                        \
+		v2 += v1;                                                                        \
+		v1 = ROTATE(v1, 17) ^ v2;                                                        \
+		v2 = ROTATE(v2, 32);                                                             \
+	} while (0)
+#define SIP_ABSORB(word)                                                                         \
+	do {                                                                                     \
+		v3 ^= (word);                                                                    \
+		SIP_ROUND;                                                                       \
+		SIP_ROUND;                                                                       \
+		v0 ^= (word);                                                                    \
+	} while (0)
+
+/*
+ * SipHash-2-4 of the level and the name, under a key that nobody knows who may choose names. With the level in it, the sum over a
+ * path's components stands for their order as well.
+ */
 __noinline __u64 component_hash(const struct name *name)
 {
 	if (!name)
 		return 0;
-	__u64 hash = 0xcbf29ce484222325ULL ^ ((__u64)name->level * 0x9e3779b97f4a7c15ULL);
-	for (__u32 i = 0; i < NAME_BYTES; i++) {
-		if (i >= name->length)
+	__u64 v0 = path_key[0] ^ 0x736f6d6570736575ULL, v1 = path_key[1] ^ 0x646f72616e646f6dULL;
+	__u64 v2 = path_key[0] ^ 0x6c7967656e657261ULL, v3 = path_key[1] ^ 0x7465646279746573ULL;
+	const __u64 *words = (const __u64 *)name->text;
+	__u32 length = name->length & (NAME_BYTES - 1), whole = length / 8;
+	__u64 level = name->level;
+	SIP_ABSORB(level);
+	for (__u32 i = 0; i < NAME_BYTES / 8; i++) {
+		if (i >= whole)
 			break;
-		hash = (hash ^ (__u8)name->text[i]) * 0x100000001b3ULL;
+		SIP_ABSORB(words[i]);
 	}
-	return hash;
+	/* The last word: what is left of the name, and how long it all was. */
+	__u64 last = words[whole & (NAME_BYTES / 8 - 1)] & ((1ULL << 8 * (length % 8)) - 1);
+	last |= (__u64)(length + 8) << 56;
+	SIP_ABSORB(last);
+	v2 ^= 0xff;
+	SIP_ROUND;
+	SIP_ROUND;
+	SIP_ROUND;
+	SIP_ROUND;
+	return v0 ^ v1 ^ v2 ^ v3;
 }
 
-/* The slot of an owner, or NO_SLOT; `free` becomes the first free one. */
-__noinline __u32 look_for_slot(__u64 owner, __u32 *free)
+/* What a search for a slot finds besides. */
+struct search {
+	__u64 group;
+	__u32 free; /* the first free slot */
+	__u32 left; /* how many are free */
+	__u32 taken; /* how many are the group's */
+};
+
+/* The slot of an owner, or NO_SLOT. */
+__noinline __u32 look_for_slot(__u64 owner, struct search *search)
 {
-	if (!free)
+	if (!search)
 		return NO_SLOT;
-	*free = NO_SLOT;
+	search->free = NO_SLOT;
+	search->left = search->taken = 0;
 	for (__u32 i = 0; i < MAX_SLOTS; i++) {
 		if (i >= slot_count)
 			break;
@@ -158,19 +220,30 @@ __noinline __u32 look_for_slot(__u64 owner, __u32 *free)
 			break;
 		if (slot->owner == owner)
 			return i;
-		if (!slot->owner && *free == NO_SLOT)
-			*free = i;
+		if (!slot->owner) {
+			search->left++;
+			if (search->free == NO_SLOT)
+				search->free = i;
+		} else if (slot->group == search->group) {
+			search->taken++;
+		}
 	}
 	return NO_SLOT;
 }
 
-/* The slot of an owner, or a free one made the owner's. */
-static __always_inline __u32 slot_of(__u64 owner, bool *fresh)
+/*
+ * The slot of an owner, or a free one made the owner's. A group may take twice as many as are left: however many one has, there is room
+ * for the next.
+ */
+static __always_inline __u32 slot_of(__u64 owner, __u64 group, bool *fresh)
 {
-	__u32 free = NO_SLOT;
-	__u32 found = look_for_slot(owner, &free);
+	struct search search = { .group = group };
+	__u32 found = look_for_slot(owner, &search);
 	if (found != NO_SLOT)
 		return found;
+	if (group && search.taken >= 2 * search.left)
+		return NO_SLOT;
+	__u32 free = search.free;
 	struct slot *slot = bpf_map_lookup_elem(&slots, &free);
 	if (!slot)
 		return NO_SLOT;
@@ -184,7 +257,9 @@ struct place {
 	struct identity identity;
 	__u64 hashes[MAX_DEPTH];
 	__u64 owner;
-	__u32 depth;
+	__u32 level; /* the cgroup's own */
+	__u32 depth; /* how many levels were read */
+	__u32 scope_level; /* 0 where the scope is the whole machine */
 	__u32 container_level; /* 0 for none */
 	__u32 has_pod;
 };
@@ -195,7 +270,8 @@ static __always_inline bool read_name(struct cgroup *cgroup, struct name *name)
 	long length = bpf_probe_read_kernel_str(name->text, sizeof(name->text), FIELD(node, name));
 	if (length <= 1 || length > NAME_BYTES)
 		return false;
-	name->length = length - 1;
+	/* What fills all bytes may be longer: no pod, no container, and no path that can be named. */
+	name->length = length == NAME_BYTES ? 0 : length - 1;
 	return true;
 }
 
@@ -205,45 +281,105 @@ static __always_inline struct cgroup *above(struct cgroup *cgroup)
 	return FIELD(state, cgroup);
 }
 
+/* The level of the scope, if the place is in it. */
+static __always_inline bool in_scope(struct place *place)
+{
+	__u64 sum = 0;
+	if (!scope)
+		return true;
+	for (__u32 level = 1; level < MAX_DEPTH; level++) {
+		if (level > place->depth)
+			break;
+		sum += place->hashes[level];
+		if (sum == scope) {
+			place->scope_level = level;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The cgroup above one, or itself, whose level's bit is set. */
+static __always_inline struct cgroup *climb(struct cgroup *cgroup, int depth, __u32 to)
+{
+	for (int i = 0; i < MAX_DEPTH; i++) {
+		int level = depth - i;
+		if (level <= 0 || to & (1U << (level & (MAX_DEPTH - 1))))
+			break;
+		cgroup = above(cgroup);
+	}
+	return cgroup;
+}
+
+static __always_inline struct wanted *wanted_by_id(struct place *place)
+{
+	struct target container = { .kind = TARGET_CONTAINER };
+	__builtin_memcpy(container.words, place->identity.id, sizeof(container.words));
+	return bpf_map_lookup_elem(&targets, &container);
+}
+
 /*
- * Walks to the root twice: first what each component hashes to and how deep the nearest container is, then that container's pod.
- * Nothing depends on an earlier step of a walk but numbers that the verifier need not tell apart.
+ * Walks to the root twice: first what each component hashes to and which look like pods and containers, then the names of the
+ * one that is the container. Nothing depends on an earlier step of a walk but numbers that the verifier need not tell apart.
+ * Returns false where the cgroup is too deep or its names can't be read.
  */
 static __always_inline bool walk(struct cgroup *from, struct place *place)
 {
 	struct name name = {};
-	struct cgroup *cgroup = from;
-	int depth = FIELD(cgroup, level);
-	if (depth < 0 || depth >= MAX_DEPTH)
+	int level = FIELD(from, level);
+	if (level < 0)
 		return false;
+	place->level = level;
+	/* What is that deep was made below a container. */
+	for (int i = 0; i < MAX_BELOW; i++) {
+		if (level < MAX_DEPTH)
+			break;
+		from = above(from);
+		level--;
+	}
+	if (level >= MAX_DEPTH)
+		return false;
+	int depth = level;
 	place->depth = depth;
-	__u32 containers = 0;
+	struct cgroup *cgroup = from;
+	__u32 containers = 0, pods = 0;
 	for (int i = 0; i < MAX_DEPTH; i++) {
-		int level = depth - i;
+		level = depth - i;
 		if (level <= 0)
 			break;
 		if (!read_name(cgroup, &name))
 			return false;
 		name.level = level;
 		place->hashes[level & (MAX_DEPTH - 1)] = component_hash(&name);
-		containers |= container_id(&name, &place->identity) << level;
+		containers |= container_id(&name, &place->identity) << (level & (MAX_DEPTH - 1));
+		pods |= pod_uid(&name, &place->identity) << (level & (MAX_DEPTH - 1));
 		cgroup = above(cgroup);
 	}
-	if (!containers)
+	if (!in_scope(place))
 		return true;
-	cgroup = from;
-	for (int i = 0; i < MAX_DEPTH; i++) {
-		int level = depth - i;
-		if (level <= 0 || containers & (1U << (level & 31)))
-			break;
-		cgroup = above(cgroup);
+	__u32 below = ~0U << (place->scope_level & (MAX_DEPTH - 1)) << 1;
+	containers &= below;
+	__u32 pairs = (pods & below) << 1 & containers;
+	/* The lowest bit is the outermost. */
+	__u32 outer = containers & -containers, chosen = pairs ? pairs & -pairs : outer;
+	if (!chosen)
+		return true;
+	/* A cluster in a container: where that is watched by its id, all in it is its own. */
+	if (outer != chosen) {
+		cgroup = climb(from, depth, outer);
+		if (!read_name(cgroup, &name) || !container_id(&name, &place->identity))
+			return false;
+		if (wanted_by_id(place)) {
+			chosen = outer;
+			pairs = 0;
+		}
 	}
+	cgroup = climb(from, depth, chosen);
 	if (!read_name(cgroup, &name) || !container_id(&name, &place->identity))
 		return false;
 	place->owner = cgroup_id(cgroup);
 	place->container_level = FIELD(cgroup, level);
-	/* The root has an empty name. */
-	place->has_pod = read_name(above(cgroup), &name) && pod_uid(&name, &place->identity);
+	place->has_pod = pairs && read_name(above(cgroup), &name) && pod_uid(&name, &place->identity);
 	return true;
 }
 
@@ -252,46 +388,40 @@ static __always_inline struct wanted *wanted_by(struct place *place)
 {
 	struct wanted *best = 0;
 	struct target other = {};
-	bool in_scope = !scope;
-	if (place->container_level) {
-		other.kind = 1;
-		__builtin_memcpy(other.words, place->identity.id, sizeof(other.words));
-		best = bpf_map_lookup_elem(&targets, &other);
-		__builtin_memset(other.words, 0, sizeof(other.words));
-	}
+	if (scope && !place->scope_level)
+		return 0;
+	if (place->container_level)
+		best = wanted_by_id(place);
 	if (!best && place->has_pod) {
-		other.kind = 2;
+		other.kind = place->identity.pod_kind;
 		other.words[0] = place->identity.pod[0];
 		other.words[1] = place->identity.pod[1];
 		best = bpf_map_lookup_elem(&targets, &other);
 		other.words[0] = other.words[1] = 0;
 	}
 	for (__u32 level = 1; level < MAX_DEPTH; level++) {
-		if (level > place->depth)
+		if (best || level > place->depth)
 			break;
 		other.words[0] += place->hashes[level];
-		if (other.words[0] == scope)
-			in_scope = true;
-		if (best)
-			continue;
-		other.kind = 4;
+		other.kind = TARGET_CGROUP;
 		best = bpf_map_lookup_elem(&targets, &other);
 		if (best) {
 			place->owner = other.words[0] | 1ULL << 63;
 			place->container_level = level;
 			place->has_pod = 0;
-			continue;
+			break;
 		}
-		other.kind = 3;
+		other.kind = TARGET_BELOW;
 		if (level < place->container_level)
 			best = bpf_map_lookup_elem(&targets, &other);
 	}
-	return in_scope ? best : 0;
+	return best;
 }
 
 static __always_inline void describe(struct slot *slot, struct place *place, struct wanted *wanted)
 {
 	slot->seen_at = bpf_ktime_get_ns();
+	slot->group = wanted->group;
 	slot->flags = 0;
 	/* A cgroup that is watched by its path has no id. */
 	if (!(place->owner >> 63)) {
@@ -301,6 +431,8 @@ static __always_inline void describe(struct slot *slot, struct place *place, str
 	if (place->has_pod) {
 		__builtin_memcpy(slot->pod, place->identity.pod, sizeof(slot->pod));
 		slot->flags |= SLOT_HAS_POD;
+		if (place->identity.pod_kind == TARGET_STATIC_POD)
+			slot->flags |= SLOT_STATIC_POD;
 	}
 }
 
@@ -313,21 +445,28 @@ static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made
 	out->generation = generation;
 	out->slot = NO_SLOT;
 	out->mode = 0;
-	if (!walk(cgroup, &place))
+	/* What was not read to the root is nobody's. */
+	if (!walk(cgroup, &place)) {
 		lost(LOSS_TOO_DEEP);
-	struct wanted *wanted = place.depth ? wanted_by(&place) : 0;
+		place.depth = place.container_level = place.has_pod = 0;
+	}
+	struct wanted *wanted = wanted_by(&place);
 	if (wanted) {
 		bool fresh = false;
-		__u32 index = slot_of(place.owner, &fresh);
+		__u64 group = wanted->group;
+		__u32 index = slot_of(place.owner, group, &fresh);
 		struct slot *slot = bpf_map_lookup_elem(&slots, &index);
 		if (!slot) {
 			/* Not remembered: a slot may become free. */
 			lost(LOSS_NO_SLOT);
+			struct group *of = bpf_map_lookup_elem(&groups, &group);
+			if (of)
+				__sync_fetch_and_add(&of->no_room, 1);
 			return 0;
 		}
 		if (fresh) {
 			describe(slot, &place, wanted);
-			if (made && place.container_level == place.depth)
+			if (made && place.container_level == place.level)
 				slot->flags |= SLOT_WHOLE;
 		}
 		/* Where tasks without a filter are wanted only now, the first program may have gone by unseen. */

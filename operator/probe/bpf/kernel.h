@@ -159,7 +159,10 @@ static __always_inline __u32 arch_of(struct task_struct *task)
 
 #if defined(__TARGET_ARCH_x86)
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
+#define COMPAT_ARCH AUDIT_ARCH_I386
 #define NATIVE_EXECVE 59
+/* x32's numbers carry a bit, and its table is the native one with some more behind it (arch/x86/entry/syscalls/syscall_64.tbl). */
+#define OUTSIDE_OF_TABLES(arch, number) ((arch) == NATIVE_ARCH && (number) >> 10 == 1U << 30 >> 10)
 #define CALL_NUMBER(regs) ((long)FIELD(regs, orig_ax))
 #define ARGUMENT_0(regs) FIELD(regs, di)
 #define ARGUMENT_1(regs) FIELD(regs, si)
@@ -169,7 +172,10 @@ static __always_inline __u32 arch_of(struct task_struct *task)
 #define ARGUMENT_5(regs) FIELD(regs, r9)
 #else
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
+#define COMPAT_ARCH AUDIT_ARCH_ARM
 #define NATIVE_EXECVE 221
+/* The private calls of 32-bit ARM, such as set_tls (arch/arm64/include/asm/unistd.h, __ARM_NR_COMPAT_BASE). */
+#define OUTSIDE_OF_TABLES(arch, number) ((arch) == COMPAT_ARCH && (number) >> 4 == 0xf0000 >> 4)
 #define CALL_NUMBER(regs) ((long)FIELD(regs, syscallno))
 /* The first register also carries the result, so the kernel keeps the argument apart. */
 #define ARGUMENT_0(regs) FIELD(regs, orig_x0)

@@ -9,6 +9,8 @@
 #define NATIVE_CALLS 512
 #define MAX_SLOTS 1024
 #define MAX_VALUES 32
+/* The number under which calls are counted together that have none in any table: one entry for each architecture. */
+#define NO_CALL 0xffffffff
 #define NO_SLOT 0xffffffff
 
 /* Why a container is watched: bits of a target's mode. */
@@ -24,6 +26,14 @@
 #define SLOT_WHOLE 8 /* its cgroup was made under our eyes: nothing of its start is missing */
 #define SLOT_STARTED 16 /* MODE_FROM_EXEC, raw programs: the application runs */
 #define SLOT_UNFILTERED 32 /* a task without a filter was counted */
+#define SLOT_STATIC_POD 64 /* with SLOT_HAS_POD: the pod is a static one's hash */
+
+/* Kinds of targets. */
+#define TARGET_CONTAINER 1 /* a container's id */
+#define TARGET_POD 2 /* a pod's UID */
+#define TARGET_BELOW 3 /* the containers below the cgroup at a path */
+#define TARGET_CGROUP 4 /* the cgroup at a path */
+#define TARGET_STATIC_POD 5 /* the hash of a static pod's manifest */
 
 /* Written by user space. */
 struct config {
@@ -31,17 +41,24 @@ struct config {
 	__u32 generation; /* changes with the targets and so makes every struct known stale */
 	__u32 unfiltered; /* how many targets have MODE_FROM_EXEC */
 	__u32 pairing; /* changes when the exit program comes or goes, and so makes every struct pairing stale */
+	__u64 path_key[2]; /* kept for the next load: the targets hold hashes under it */
 };
 
 struct target {
-	__u64 kind; /* 1 container id, 2 pod UID, 3 containers below a path, 4 the cgroup at a path */
-	__u64 words[4]; /* the id's or UID's bytes, or the path's hash */
+	__u64 kind; /* TARGET_* */
+	__u64 words[4]; /* the bytes of an id, UID or hash, or a path's hash */
 };
 
 struct wanted {
 	__u64 tag;
 	__u64 mode;
 	__u64 since; /* MODE_NOW: when the watch began; later than any task while that is not settled */
+	__u64 group; /* whose slots it takes; 0 for nobody's */
+};
+
+/* The targets that share a part of the slots. */
+struct group {
+	__u64 no_room; /* calls of its containers that had no slot */
 };
 
 /* What a cgroup was found to be. */
@@ -71,6 +88,11 @@ struct slot {
 	__u64 lost_denials;
 	__u64 last_new_at;
 	__u64 now_at; /* the `since` of the target that it is watched for, if that has MODE_NOW */
+	__u64 group;
+	__u64 compat_at; /* when something was first counted in the table `compat`, and in `denied` */
+	__u64 denied_at;
+	__u64 others; /* entries of `others` that are its own, and of `arg_values` */
+	__u64 values;
 };
 
 struct call {
@@ -82,19 +104,15 @@ struct calls {
 	struct call native[NATIVE_CALLS];
 };
 
-/* Calls of another architecture than the machine's own, and numbers beyond its table. */
-struct foreign {
-	__u32 slot;
-	__u32 arch;
-	__u64 number;
-};
+/* What became of a call. */
+enum outcome { MADE, DENIED, KILLED };
 
-/* Calls that did not happen. */
-struct denial {
+/* A call that no table has a place for. */
+struct other {
 	__u32 slot;
 	__u32 arch;
-	__u64 number;
-	__u64 killed;
+	__u32 number;
+	__u32 outcome;
 };
 
 /* A value of an argument; the number of values kept of one argument stands under the same key in another map. */
@@ -162,33 +180,53 @@ struct {
 	__type(value, struct calls);
 } calls SEC(".maps");
 
+/* The same of the other architecture that the machine's programs may be of. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct foreign);
-	__type(value, struct call);
-} foreign SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct calls);
+} compat SEC(".maps");
 
+/* Native calls that the filter denied and the task survived. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__type(key, struct denial);
-	__type(value, struct call);
-} denials SEC(".maps");
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 256);
+	__type(key, __u32);
+	__type(value, struct calls);
+} denied SEC(".maps");
 
+/*
+ * The hash maps below have room for the share of every slot, and no slot takes more than its share (claim_others, claim_value): a
+ * container that fills its own takes nothing from another.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
+	__type(key, struct other);
+	__type(value, struct call);
+} others SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 32768);
 	__type(key, struct value);
 	__type(value, struct call);
 } arg_values SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 16384);
 	__type(key, struct argument);
 	__type(value, struct values);
 } arg_counts SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __u64);
+	__type(value, struct group);
+} groups SEC(".maps");
 
 #ifndef PORTCULLIS_RAW
 struct {
@@ -219,8 +257,12 @@ struct {
 /* Set by the loader. */
 const volatile __u32 epoch = 0;
 const volatile __u32 slot_count = 0;
+/* A slot's shares of `others` and of `arg_values`. */
+const volatile __u32 share_of_others = 0;
+const volatile __u32 share_of_values = 0;
 const volatile __u32 default_hierarchy = 0;
 const volatile __u64 scope = 0;
+const volatile __u64 path_key[2] = {};
 /* A bit for each argument whose values are kept, by native call. */
 const volatile __u8 kept_arguments[NATIVE_CALLS] = {};
 

@@ -17,6 +17,29 @@ static __always_inline bool count(struct call *call)
 	return fresh;
 }
 
+/* Takes one more entry of a slot's share of a map. False where the slot has its share. */
+static __always_inline bool claim(__u64 *taken, __u32 share)
+{
+	if (__sync_fetch_and_add(taken, 1) < share)
+		return true;
+	__sync_fetch_and_add(taken, -1);
+	return false;
+}
+
+/* A new entry of `arg_values`, of the slot's share. */
+static __always_inline bool claim_value(struct slot *slot, struct value *key)
+{
+	struct call first = { .count = 1, .first_at = bpf_ktime_get_ns() };
+	if (!claim(&slot->values, share_of_values))
+		return false;
+	if (bpf_map_update_elem(&arg_values, key, &first, BPF_NOEXIST)) {
+		__sync_fetch_and_add(&slot->values, -1);
+		return false;
+	}
+	slot->last_new_at = first.first_at;
+	return true;
+}
+
 static __noinline int note_value(__u32 slot, __u32 where, __u64 value)
 {
 	struct value key = { .argument = { .slot = slot, .number = where >> 16, .index = where >> 8, .denied = where }, .value = value };
@@ -32,21 +55,18 @@ static __noinline int note_value(__u32 slot, __u32 where, __u64 value)
 		values = bpf_map_lookup_elem(&arg_counts, &key.argument);
 	}
 	struct slot *of = slot_at(slot);
+	if (!of)
+		return 0;
 	if (!values) {
-		if (of)
-			__sync_fetch_and_add(&of->lost_values, 1);
+		__sync_fetch_and_add(&of->lost_values, 1);
 		return 0;
 	}
 	if (values->kept >= MAX_VALUES) {
 		values->too_many = 1;
 		return 0;
 	}
-	struct call first = { .count = 1, .first_at = bpf_ktime_get_ns() };
-	long failed = bpf_map_update_elem(&arg_values, &key, &first, BPF_NOEXIST);
-	if (!failed) {
+	if (claim_value(of, &key)) {
 		__sync_fetch_and_add(&values->kept, 1);
-		if (of)
-			of->last_new_at = first.first_at;
 		return 0;
 	}
 	/* Another processor may have put it there meanwhile. */
@@ -55,8 +75,7 @@ static __noinline int note_value(__u32 slot, __u32 where, __u64 value)
 		count(known);
 	} else {
 		values->too_many = 1;
-		if (of)
-			__sync_fetch_and_add(&of->lost_values, 1);
+		__sync_fetch_and_add(&of->lost_values, 1);
 	}
 	return 0;
 }
@@ -83,48 +102,77 @@ static __always_inline void note_arguments(struct pt_regs *regs, __u32 slot, __u
 		note_value(slot, where | 5 << 8, ARGUMENT_5(regs));
 }
 
-static __noinline int note_foreign(__u32 slot, __u32 arch, __u64 number)
+/* A new entry of `others`, of the slot's share. */
+static __always_inline struct call *claim_other(struct slot *slot, struct other *key)
 {
-	struct foreign key = { .slot = slot, .arch = arch, .number = number };
-	struct call *call = bpf_map_lookup_elem(&foreign, &key);
+	struct call none = {};
+	if (!claim(&slot->others, share_of_others))
+		return 0;
+	if (bpf_map_update_elem(&others, key, &none, BPF_NOEXIST))
+		__sync_fetch_and_add(&slot->others, -1);
+	return bpf_map_lookup_elem(&others, key);
+}
+
+/* A call that no table has a place for. Those that no architecture knows are counted together: whoever makes numbers up fills nothing. */
+static __noinline int note_other(__u32 slot, __u32 arch, __u32 number, __u32 outcome)
+{
+	struct other key = { .slot = slot, .arch = arch, .number = number, .outcome = outcome };
+	if (number >= NATIVE_CALLS && !OUTSIDE_OF_TABLES(arch, number))
+		key.number = NO_CALL;
 	struct slot *of = slot_at(slot);
+	if (!of)
+		return 0;
+	struct call *call = bpf_map_lookup_elem(&others, &key);
+	if (!call)
+		call = claim_other(of, &key);
 	if (!call) {
-		struct call none = {};
-		bpf_map_update_elem(&foreign, &key, &none, BPF_NOEXIST);
-		call = bpf_map_lookup_elem(&foreign, &key);
+		__sync_fetch_and_add(outcome == MADE ? &of->lost_calls : &of->lost_denials, 1);
+		return 0;
 	}
-	if (call && count(call) && of)
+	if (count(call) && outcome == MADE)
 		of->last_new_at = call->first_at;
-	if (!call && of)
-		__sync_fetch_and_add(&of->lost_calls, 1);
+	return 0;
+}
+
+static __noinline int note_compat(__u32 slot, __u64 number)
+{
+	struct calls *of = bpf_map_lookup_elem(&compat, &slot);
+	struct slot *header = slot_at(slot);
+	if (!of || !header)
+		return 0;
+	struct call *call = &of->native[number & (NATIVE_CALLS - 1)];
+	if (count(call)) {
+		header->last_new_at = call->first_at;
+		if (!header->compat_at)
+			header->compat_at = call->first_at;
+	}
 	return 0;
 }
 
 #ifndef PORTCULLIS_RAW
-static __noinline int note_denial(__u32 slot, __u32 arch, __u64 number, __u32 killed)
+static __noinline int note_denial(__u32 slot, __u32 arch, __u64 number)
 {
-	struct denial key = { .slot = slot, .arch = arch, .number = number, .killed = killed };
-	struct call *call = bpf_map_lookup_elem(&denials, &key);
-	if (!call) {
-		struct call none = {};
-		bpf_map_update_elem(&denials, &key, &none, BPF_NOEXIST);
-		call = bpf_map_lookup_elem(&denials, &key);
-	}
-	if (call) {
-		count(call);
+	if (arch != NATIVE_ARCH || number >= NATIVE_CALLS)
+		return note_other(slot, arch, number, DENIED);
+	struct calls *of = bpf_map_lookup_elem(&denied, &slot);
+	struct slot *header = slot_at(slot);
+	if (!of || !header)
 		return 0;
-	}
-	struct slot *of = slot_at(slot);
-	if (of)
-		__sync_fetch_and_add(&of->lost_denials, 1);
+	struct call *call = &of->native[number & (NATIVE_CALLS - 1)];
+	if (count(call) && !header->denied_at)
+		header->denied_at = call->first_at;
 	return 0;
 }
 #endif
 
 static __always_inline void note_call(__u32 slot, __u32 arch, __u64 number)
 {
+	if (arch == COMPAT_ARCH && number < NATIVE_CALLS) {
+		note_compat(slot, number);
+		return;
+	}
 	if (arch != NATIVE_ARCH || number >= NATIVE_CALLS) {
-		note_foreign(slot, arch, number);
+		note_other(slot, arch, number, MADE);
 		return;
 	}
 	struct calls *of = bpf_map_lookup_elem(&calls, &slot);
@@ -221,7 +269,7 @@ int leave(__u64 *context)
 	if (!synced || entered || number < 0)
 		return 0;
 	__u32 arch = arch_of(task);
-	note_denial(known.slot, arch, (__u32)number, 0);
+	note_denial(known.slot, arch, (__u32)number);
 	if (arch == NATIVE_ARCH)
 		note_arguments(regs, known.slot, number, 1);
 	return 0;
@@ -300,7 +348,7 @@ int exited(__u64 *context)
 #ifndef PORTCULLIS_RAW
 	if (FIELD(task, seccomp.mode) == SECCOMP_MODE_DEAD) {
 		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(task);
-		note_denial(known.slot, arch_of(task), (__u32)CALL_NUMBER(regs), 1);
+		note_other(known.slot, arch_of(task), CALL_NUMBER(regs), KILLED);
 	}
 #endif
 	struct slot *slot = slot_at(known.slot);

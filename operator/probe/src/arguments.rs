@@ -44,8 +44,14 @@ pub const KEPT_ARGUMENTS: &[KeptArgument] = &[
     kept("unshare", 0),
 ];
 
+/// How many arguments a container may have values of: each is kept of calls that were made and of denied ones.
+pub(crate) const ARGUMENTS: u32 = 2 * KEPT_ARGUMENTS.len() as u32;
+
 /// The architecture that this program was compiled for.
 pub(crate) const NATIVE: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 };
+
+/// The other architecture that this machine's programs may be of.
+pub(crate) const COMPAT: Arch = if cfg!(target_arch = "aarch64") { Arch::Arm } else { Arch::X86 };
 
 /// A bit for each kept argument, by native number: `kept_arguments` in `bpf/maps.h`.
 pub(crate) fn mask() -> [u8; NATIVE_CALLS] {

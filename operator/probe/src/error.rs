@@ -45,6 +45,9 @@ pub enum Error {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The key under which paths are hashed.
+    #[error("can't draw a random number: {0}")]
+    Random(#[source] io::Error),
     /// The kernel's types.
     #[error(
         "can't read the kernel's types at /sys/kernel/btf/vmlinux: {0}; a kernel with CONFIG_DEBUG_INFO_BTF is needed"

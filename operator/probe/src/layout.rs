@@ -3,7 +3,7 @@
 use aya::maps::{Array, HashMap, MapData};
 
 /// Changes with every layout in `bpf/maps.h`; part of the pins' path.
-pub(crate) const SCHEMA: u32 = 2;
+pub(crate) const SCHEMA: u32 = 4;
 
 pub(crate) const NATIVE_CALLS: usize = 512;
 pub(crate) const MAX_SLOTS: u32 = 1024;
@@ -23,6 +23,22 @@ pub(crate) mod flag {
     pub(crate) const HAS_POD: u64 = 4;
     pub(crate) const WHOLE: u64 = 8;
     pub(crate) const UNFILTERED: u64 = 32;
+    pub(crate) const STATIC_POD: u64 = 64;
+}
+
+/// `TARGET_*`
+pub(crate) mod kind {
+    pub(crate) const CONTAINER: u64 = 1;
+    pub(crate) const POD: u64 = 2;
+    pub(crate) const BELOW: u64 = 3;
+    pub(crate) const CGROUP: u64 = 4;
+    pub(crate) const STATIC_POD: u64 = 5;
+}
+
+/// `enum outcome`
+pub(crate) mod outcome {
+    pub(crate) const MADE: u32 = 0;
+    pub(crate) const DENIED: u32 = 1;
 }
 
 /// The owner of a slot that was freed a moment ago: a program that still runs may write to it once more.
@@ -50,9 +66,14 @@ pub(crate) struct Slot {
     pub(crate) lost_denials: u64,
     pub(crate) last_new_at: u64,
     pub(crate) now_at: u64,
+    pub(crate) group: u64,
+    pub(crate) compat_at: u64,
+    pub(crate) denied_at: u64,
+    pub(crate) others: u64,
+    pub(crate) values: u64,
 }
 
-pub(crate) const SLOT_WORDS: usize = 23;
+pub(crate) const SLOT_WORDS: usize = 28;
 pub(crate) type SlotWords = [u64; SLOT_WORDS];
 
 impl From<SlotWords> for Slot {
@@ -70,6 +91,11 @@ impl From<SlotWords> for Slot {
             lost_denials,
             last_new_at,
             now_at,
+            group,
+            compat_at,
+            denied_at,
+            others,
+            values,
         ] = rest;
         Self {
             owner,
@@ -91,6 +117,11 @@ impl From<SlotWords> for Slot {
             lost_denials,
             last_new_at,
             now_at,
+            group,
+            compat_at,
+            denied_at,
+            others,
+            values,
         }
     }
 }
@@ -107,19 +138,20 @@ pub(crate) struct Wanted {
     pub(crate) tag: u64,
     pub(crate) mode: u64,
     pub(crate) since: u64,
+    pub(crate) group: u64,
 }
 
-pub(crate) type WantedWords = [u64; 3];
+pub(crate) type WantedWords = [u64; 4];
 
 impl From<WantedWords> for Wanted {
-    fn from([tag, mode, since]: WantedWords) -> Self {
-        Self { tag, mode, since }
+    fn from([tag, mode, since, group]: WantedWords) -> Self {
+        Self { tag, mode, since, group }
     }
 }
 
 impl From<Wanted> for WantedWords {
     fn from(wanted: Wanted) -> Self {
-        [wanted.tag, wanted.mode, wanted.since]
+        [wanted.tag, wanted.mode, wanted.since, wanted.group]
     }
 }
 
@@ -136,17 +168,23 @@ pub(crate) struct Config {
     pub(crate) generation: u32,
     pub(crate) unfiltered: u32,
     pub(crate) pairing: u32,
+    pub(crate) path_key: [u64; 2],
 }
 
-impl From<[u32; 4]> for Config {
-    fn from([epoch, generation, unfiltered, pairing]: [u32; 4]) -> Self {
-        Self { epoch, generation, unfiltered, pairing }
+/// The four numbers, two in a word, then the key.
+pub(crate) type ConfigWords = [u64; 4];
+
+impl From<ConfigWords> for Config {
+    fn from([first, second, low, high]: ConfigWords) -> Self {
+        let ([epoch, generation], [unfiltered, pairing]) = (halves(first), halves(second));
+        Self { epoch, generation, unfiltered, pairing, path_key: [low, high] }
     }
 }
 
-impl From<Config> for [u32; 4] {
+impl From<Config> for ConfigWords {
     fn from(config: Config) -> Self {
-        [config.epoch, config.generation, config.unfiltered, config.pairing]
+        let Config { epoch, generation, unfiltered, pairing, path_key: [low, high] } = config;
+        [wide(epoch, generation), wide(unfiltered, pairing), low, high]
     }
 }
 
@@ -156,10 +194,8 @@ pub(crate) type CallWords = [u64; 2 * NATIVE_CALLS];
 pub(crate) type CountWords = [u64; 2];
 /// `struct target`
 pub(crate) type TargetKey = [u64; 5];
-/// `struct foreign`: slot and architecture, then the number.
-pub(crate) type ForeignKey = [u32; 4];
-/// `struct denial`: slot, architecture, number, killed; the last two are 64 bits wide.
-pub(crate) type DenialKey = [u32; 6];
+/// `struct other`: slot, architecture, number, outcome.
+pub(crate) type OtherKey = [u32; 4];
 /// `struct argument`: slot, then number, index and denied.
 pub(crate) type ArgumentKey = [u32; 2];
 /// `struct value`: an argument's two words, then the value's.
@@ -173,7 +209,12 @@ pub(crate) fn argument([slot, rest]: ArgumentKey) -> (u32, u32, u8, bool) {
 
 /// The two words of a `struct argument` within a `struct value`.
 pub(crate) fn argument_of([argument, _]: ValueKey) -> ArgumentKey {
-    let [a, b, c, d, e, f, g, h] = argument.to_ne_bytes();
+    halves(argument)
+}
+
+/// The two halves of a 64-bit number, in the machine's order.
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
     [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
 }
 
@@ -187,15 +228,18 @@ pub(crate) fn wide(first: u32, second: u32) -> u64 {
 /// Everything that the kernel keeps.
 #[derive(Debug)]
 pub(crate) struct Maps {
-    pub(crate) config: HeldArray<[u32; 4]>,
+    pub(crate) config: HeldArray<ConfigWords>,
     pub(crate) targets: HashMap<MapData, TargetKey, WantedWords>,
     pub(crate) cgroups: HashMap<MapData, u64, [u32; 4]>,
     pub(crate) slots: HeldArray<SlotWords>,
     pub(crate) calls: HeldArray<CallWords>,
-    pub(crate) foreign: HashMap<MapData, ForeignKey, CountWords>,
-    pub(crate) denials: HashMap<MapData, DenialKey, CountWords>,
+    pub(crate) compat: HeldArray<CallWords>,
+    pub(crate) denied: HeldArray<CallWords>,
+    pub(crate) others: HashMap<MapData, OtherKey, CountWords>,
     pub(crate) arg_values: HashMap<MapData, ValueKey, CountWords>,
     pub(crate) arg_counts: HashMap<MapData, ArgumentKey, [u64; 2]>,
+    /// `struct group`: the calls that had no slot.
+    pub(crate) groups: HashMap<MapData, u64, u64>,
     pub(crate) losses: HeldArray<u64>,
 }
 
@@ -218,6 +262,13 @@ mod tests {
         let slot = Slot::from(std::array::from_fn(|at| at as u64));
         assert_eq!((slot.owner, slot.id, slot.pod, slot.flags), (0, [2, 3, 4, 5], [6, 7], 8));
         assert_eq!((slot.exit_at, slot.removed_at, slot.lost_calls, slot.now_at), (13, 15, 18, 22));
+        assert_eq!((slot.group, slot.others, slot.values), (23, 26, 27));
+    }
+
+    #[test]
+    fn a_configuration_is_read_as_it_is_written() {
+        let config = Config { epoch: 1, generation: 2, unfiltered: 3, pairing: 4, path_key: [5, 6] };
+        assert_eq!(Config::from(ConfigWords::from(config)), config);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod cgroups;
 mod clock;
 mod error;
 mod layout;
@@ -22,6 +23,7 @@ mod snapshot;
 mod target;
 
 pub use arguments::{KEPT_ARGUMENTS, KeptArgument, MAX_VALUES};
+pub use cgroups::{Place, Places};
 pub use error::Error;
 pub use observation::{observation, seconds};
 pub use pins::uninstall;

@@ -1,4 +1,4 @@
-//! What stays in the BPF file system: `<bpffs>/portcullis/<node>/<schema>/<map>` and `.../links_<epoch>/<program>`.
+//! What stays in the BPF file system: `<pins>/<node>/<schema>/<map>` and `.../links_<epoch>/<program>`.
 
 use std::{
     fs::{self, File},
@@ -24,15 +24,12 @@ pub(crate) struct Pins {
 impl Pins {
     /// Opens a node's directory, and removes what another schema or other sizes left there.
     pub(crate) fn open(settings: &Settings) -> Result<Self, Error> {
-        let node = node_directory(&settings.bpffs, &settings.node)?;
+        let node = node_directory(&settings.pins, &settings.node)?;
         fs::create_dir_all(&node).map_err(pin("make", &node))?;
         let lock = lock(&node, &settings.node)?;
         let capacity = settings.capacity;
         // A map's size can't change, so other sizes are another schema.
-        let name = format!(
-            "v{SCHEMA}_{}_{}_{}_{}",
-            capacity.containers, capacity.foreign, capacity.denials, capacity.values
-        );
+        let name = format!("v{SCHEMA}_{}_{}_{}", capacity.containers, capacity.others, capacity.values);
         for other in entries(&node)? {
             if other != name {
                 remove(&node.join(other))?;
@@ -69,8 +66,8 @@ impl Pins {
 /// # Errors
 ///
 /// When another process is recording on the node, or a pin can't be removed.
-pub fn uninstall(bpffs: &Path, node: &str) -> Result<bool, Error> {
-    let directory = node_directory(bpffs, node)?;
+pub fn uninstall(pins: &Path, node: &str) -> Result<bool, Error> {
+    let directory = node_directory(pins, node)?;
     if !directory.exists() {
         return Ok(false);
     }
@@ -79,9 +76,11 @@ pub fn uninstall(bpffs: &Path, node: &str) -> Result<bool, Error> {
     Ok(true)
 }
 
-fn node_directory(bpffs: &Path, node: &str) -> Result<PathBuf, Error> {
-    let no_bpffs = |reason| Error::NoBpffs { path: bpffs.to_owned(), reason };
-    let found = statfs(bpffs).map_err(|error| no_bpffs(error.to_string()))?;
+fn node_directory(pins: &Path, node: &str) -> Result<PathBuf, Error> {
+    // Whoever comes first makes the directory.
+    let there = pins.ancestors().find(|path| path.exists()).unwrap_or(pins);
+    let no_bpffs = |reason| Error::NoBpffs { path: there.to_owned(), reason };
+    let found = statfs(there).map_err(|error| no_bpffs(error.to_string()))?;
     let kind = found.f_type;
     if kind != BPFFS {
         return Err(no_bpffs(format!("its type is {kind:#x}")));
@@ -91,7 +90,7 @@ fn node_directory(bpffs: &Path, node: &str) -> Result<PathBuf, Error> {
         return Err(Error::NodeName(node.to_owned()));
     }
     // The BPF file system refuses dots (kernel/bpf/inode.c, bpf_lookup), and a node's name has no underscore.
-    Ok(bpffs.join("portcullis").join(node.replace('.', "_")))
+    Ok(pins.join(node.replace('.', "_")))
 }
 
 /// The lock on a node's directory. Unlocked by hand: flock(2) holds for as long as any copy of the descriptor is open, and a

@@ -5,9 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::rand::{GetRandomFlags, getrandom};
+
 use crate::{
     Error, Settings, Start, Target, Watch, clock,
-    layout::{Config, MAX_SLOTS, Maps, TargetKey, Wanted, WantedWords, mode},
+    layout::{Config, ConfigWords, MAX_SLOTS, Maps, TargetKey, Wanted, WantedWords, mode},
     pins::Pins,
     programs::{Programs, earlier_config, had_leave},
     slots::{Resting, failed, target_key},
@@ -66,12 +68,17 @@ impl Probe {
         let earlier = earlier_config(&pins)?.unwrap_or_default();
         let others = pins.epochs()?;
         let epoch = others.iter().copied().chain([earlier.epoch]).max().unwrap_or(0) + 1;
-        let (programs, maps) = Programs::load(settings, &pins, epoch)?;
+        let path_key = match earlier.path_key {
+            // Nothing was ever watched.
+            [0, 0] => path_key()?,
+            kept => kept,
+        };
+        let (programs, maps) = Programs::load(settings, &pins, &Config { epoch, path_key, ..earlier })?;
         let resting = maps.resting()?.into_iter().map(|index| (index, Instant::now())).collect();
         let mut probe = Self {
             programs,
             maps,
-            config: earlier,
+            config: Config { path_key, ..earlier },
             attached: false,
             leave_attached: had_leave(&pins, earlier.epoch),
             resting: Resting(resting),
@@ -126,7 +133,7 @@ impl Probe {
     ///
     /// When a map can't be changed.
     pub fn unwatch(&mut self, target: &Target) -> Result<()> {
-        let key = target_key(target);
+        let key = self.key(target);
         if self.wanted()?.contains_key(&key) {
             self.maps.targets.remove(&key).map_err(failed("change", "targets"))?;
         }
@@ -146,7 +153,7 @@ impl Probe {
         for (target, watch) in targets {
             self.want(target, *watch, &earlier)?;
         }
-        let keep: BTreeSet<_> = targets.keys().map(target_key).collect();
+        let keep: BTreeSet<_> = targets.keys().map(|target| self.key(target)).collect();
         for key in earlier.into_keys().filter(|key| !keep.contains(key)) {
             self.maps.targets.remove(&key).map_err(failed("change", "targets"))?;
         }
@@ -228,6 +235,10 @@ impl Probe {
         self.programs.raw.is_none()
     }
 
+    fn key(&self, target: &Target) -> TargetKey {
+        target_key(target, self.config.path_key)
+    }
+
     fn check(&self, target: &Target, watch: Watch) -> Result<()> {
         if watch.denials && self.programs.raw.is_some() {
             return Err(Error::NoDenials(target.clone()));
@@ -241,7 +252,7 @@ impl Probe {
     }
 
     fn want(&mut self, target: &Target, watch: Watch, earlier: &BTreeMap<TargetKey, Wanted>) -> Result<()> {
-        let key = target_key(target);
+        let key = self.key(target);
         let mode = modes(target, watch);
         let running = earlier.get(&key).filter(|earlier| earlier.has(mode::NOW));
         let since = match running {
@@ -249,7 +260,8 @@ impl Probe {
             Some(earlier) => earlier.since,
             None => UNSETTLED,
         };
-        let wanted = Wanted { tag: watch.tag, mode, since };
+        let wanted = Wanted { tag: watch.tag, mode, since, group: watch.group };
+        self.maps.know_group(watch.group)?;
         self.maps.targets.insert(key, <WantedWords>::from(wanted), 0).map_err(failed("change", "targets"))
     }
 
@@ -298,8 +310,20 @@ impl Probe {
         let unfiltered = wanted.values().filter(|wanted| wanted.has(mode::FROM_EXEC)).count();
         self.config.unfiltered = u32::try_from(unfiltered).unwrap_or(u32::MAX);
         self.config.generation = self.config.generation.wrapping_add(1);
-        self.maps.config.0.set(0, <[u32; 4]>::from(self.config), 0).map_err(failed("change", "config"))
+        self.maps.config.0.set(0, ConfigWords::from(self.config), 0).map_err(failed("change", "config"))
     }
+}
+
+/// A key that nobody knows who may choose the names of cgroups: paths are compared by their hashes under it.
+fn path_key() -> Result<[u64; 2]> {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        filled += getrandom(rest, GetRandomFlags::empty()).map_err(|error| Error::Random(error.into()))?;
+    }
+    let [low, high] =
+        [0, 8].map(|at| bytes.iter().skip(at).take(8).fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    Ok([low, high])
 }
 
 /// `MODE_*`

@@ -10,8 +10,8 @@ use aya::{
 
 use crate::{
     Error, Hierarchy, Settings, Tracing,
-    arguments::mask,
-    layout::{Config, HeldArray, Maps},
+    arguments::{ARGUMENTS, mask},
+    layout::{Config, ConfigWords, HeldArray, Maps},
     pins::{Pins, pin},
 };
 
@@ -39,10 +39,12 @@ const PINNED: &[&str] = &[
     "cgroups",
     "slots",
     "calls",
-    "foreign",
-    "denials",
+    "compat",
+    "denied",
+    "others",
     "arg_values",
     "arg_counts",
+    "groups",
     "losses",
     "pairings",
     "applications",
@@ -59,12 +61,13 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// Loads the programs, on maps that are pinned already or from now on. Nothing is attached yet.
-    pub(crate) fn load(settings: &Settings, pins: &Pins, epoch: u32) -> Result<(Self, Maps), Error> {
+    pub(crate) fn load(settings: &Settings, pins: &Pins, config: &Config) -> Result<(Self, Maps), Error> {
+        let epoch = config.epoch;
         let btf = Btf::from_sys_fs().map_err(Error::Btf)?;
         let typed = match settings.tracing {
             Tracing::Raw => Err("the settings ask for raw tracepoints".to_owned()),
             Tracing::Best => {
-                let mut ebpf = place(TYPED, settings, pins, epoch, &btf)?;
+                let mut ebpf = place(TYPED, settings, pins, config, &btf)?;
                 match load_all(&mut ebpf, &btf) {
                     Ok(()) => Ok(ebpf),
                     // A missing capability is no property of the kernel: raw tracepoints would fail as well.
@@ -76,7 +79,7 @@ impl Programs {
         let (mut ebpf, raw) = match typed {
             Ok(ebpf) => (ebpf, None),
             Err(reason) => {
-                let mut ebpf = place(RAW, settings, pins, epoch, &btf)?;
+                let mut ebpf = place(RAW, settings, pins, config, &btf)?;
                 load_all(&mut ebpf, &btf)?;
                 (ebpf, Some(reason))
             }
@@ -145,30 +148,37 @@ pub(crate) fn earlier_config(pins: &Pins) -> Result<Option<Config>, Error> {
     let failed = |source| Error::Map { what: "read", map: "config", source: Box::new(source) };
     let data = MapData::from_pin(&path).map_err(failed)?;
     let map = Map::from_map_data(data).map_err(failed)?;
-    let array: aya::maps::Array<MapData, [u32; 4]> = map.try_into().map_err(failed)?;
+    let array: aya::maps::Array<MapData, ConfigWords> = map.try_into().map_err(failed)?;
     array.get(&0, 0).map(|words| Some(words.into())).map_err(failed)
 }
 
-fn place(object: &[u8], settings: &Settings, pins: &Pins, epoch: u32, btf: &Btf) -> Result<Ebpf, Error> {
+fn place(object: &[u8], settings: &Settings, pins: &Pins, config: &Config, btf: &Btf) -> Result<Ebpf, Error> {
+    let Config { epoch, path_key, .. } = config;
     let capacity = settings.capacity;
     let unified = u32::from(settings.hierarchy == Hierarchy::Unified);
-    let scope = settings.scope.as_ref().map_or(0, crate::CgroupPath::hash);
+    let scope = settings.scope.as_ref().map_or(0, |path| path.hash(*path_key));
     let kept = mask();
+    // So a container that has its share takes nothing from another.
+    let of_all = |share: u32| capacity.containers.saturating_mul(share.max(1));
     let mut loader = EbpfLoader::new();
     loader
         .btf(Some(btf))
         .allow_unsupported_maps()
-        .override_global("epoch", &epoch, true)
+        .override_global("epoch", epoch, true)
+        .override_global("path_key", path_key, true)
         .override_global("slot_count", &capacity.containers, true)
+        .override_global("share_of_others", &capacity.others, true)
+        .override_global("share_of_values", &capacity.values, true)
         .override_global("default_hierarchy", &unified, true)
         .override_global("scope", &scope, true)
         .override_global("kept_arguments", &kept, true)
         .map_max_entries("slots", capacity.containers)
         .map_max_entries("calls", capacity.containers)
-        .map_max_entries("foreign", capacity.foreign)
-        .map_max_entries("denials", capacity.denials)
-        .map_max_entries("arg_values", capacity.values)
-        .map_max_entries("arg_counts", capacity.values);
+        .map_max_entries("compat", capacity.containers)
+        .map_max_entries("denied", capacity.containers)
+        .map_max_entries("others", of_all(capacity.others))
+        .map_max_entries("arg_values", of_all(capacity.values))
+        .map_max_entries("arg_counts", of_all(ARGUMENTS));
     for name in PINNED {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -208,10 +218,12 @@ fn take_maps(ebpf: &mut Ebpf) -> Result<Maps, Error> {
         cgroups: take(ebpf, "cgroups")?,
         slots: HeldArray(take(ebpf, "slots")?),
         calls: HeldArray(take(ebpf, "calls")?),
-        foreign: take(ebpf, "foreign")?,
-        denials: take(ebpf, "denials")?,
+        compat: HeldArray(take(ebpf, "compat")?),
+        denied: HeldArray(take(ebpf, "denied")?),
+        others: take(ebpf, "others")?,
         arg_values: take(ebpf, "arg_values")?,
         arg_counts: take(ebpf, "arg_counts")?,
+        groups: take(ebpf, "groups")?,
         losses: HeldArray(take(ebpf, "losses")?),
     })
 }

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::statfs;
 
-use crate::{CgroupPath, Error, MAX_VALUES};
+use crate::{CgroupPath, Error};
 
 /// How a probe is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The node's name: several nodes may share a kernel, as in a local cluster.
     pub node: String,
-    /// Where the BPF file system is mounted.
-    pub bpffs: PathBuf,
+    /// The directory in a BPF file system below which everything is pinned.
+    pub pins: PathBuf,
     /// Only cgroups below this one are this node's; all of the machine's if none is given.
     pub scope: Option<CgroupPath>,
     /// Which hierarchy tells containers apart.
@@ -44,29 +44,18 @@ pub enum Tracing {
 /// The sizes of the kernel's maps. Memory is taken when the probe opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// Containers at a time, those that have ended and were not forgotten included; 8.4 KiB each, at most 1024.
+    /// Containers at a time, those that have ended and were not forgotten included; some 46 KiB each, at most 1024.
     pub containers: u32,
-    /// Calls of foreign architectures or unknown numbers, over all containers.
-    pub foreign: u32,
-    /// Different denied calls, over all containers.
-    pub denials: u32,
-    /// Values of arguments, over all containers.
+    /// Each container's share of the calls that have a place in no table: of x32, denied ones of another architecture, and those for
+    /// which a task was killed. Numbers that nothing knows are one.
+    pub others: u32,
+    /// Each container's share of the values of arguments.
     pub values: u32,
-}
-
-impl Capacity {
-    /// For so many containers at a time: room for [`MAX_VALUES`] values of each, and no less of anything than by default.
-    #[must_use]
-    pub fn of_containers(containers: u32) -> Self {
-        let default = Self::default();
-        let each = u32::try_from(MAX_VALUES).unwrap_or(u32::MAX);
-        Self { containers, values: default.values.max(containers.saturating_mul(each)), ..default }
-    }
 }
 
 impl Default for Capacity {
     fn default() -> Self {
-        Self { containers: 256, foreign: 4096, denials: 4096, values: 16384 }
+        Self { containers: 256, others: 64, values: 128 }
     }
 }
 
@@ -79,7 +68,7 @@ impl Settings {
     pub fn of_node(node: impl Into<String>) -> Result<Self, Error> {
         Ok(Self {
             node: node.into(),
-            bpffs: PathBuf::from("/sys/fs/bpf"),
+            pins: PathBuf::from("/sys/fs/bpf/portcullis"),
             scope: None,
             hierarchy: Hierarchy::of_this_machine()?,
             tracing: Tracing::Best,
@@ -107,17 +96,5 @@ impl Hierarchy {
             TMPFS => Ok(Self::Pids),
             other => Err(Error::NoCgroups { reason: format!("its file system is of type {other:#x}") }),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_containers_have_room_for_more_values() {
-        assert_eq!(Capacity::of_containers(256), Capacity::default());
-        assert_eq!(Capacity::of_containers(1024).values, 32 * 1024);
-        assert_eq!(Capacity::of_containers(16).values, Capacity::default().values);
     }
 }

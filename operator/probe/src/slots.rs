@@ -1,13 +1,17 @@
 //! Reads the kernel's maps container by container, and clears what is forgotten.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use crate::{
     Error,
     arguments::KEPT_ARGUMENTS,
     clock::Clock,
     layout::{
-        self, ArgumentKey, Maps, NATIVE_CALLS, RESTING, SLOT_WORDS, Slot, argument, argument_of, flag, wide,
+        self, ArgumentKey, CallWords, HeldArray, Maps, NATIVE_CALLS, RESTING, SLOT_WORDS, Slot, Wanted,
+        argument, argument_of, flag, kind, outcome,
     },
     snapshot::{Argument, Call, Container, ContainerKey, Count, Losses, Recorded, Snapshot, Values},
 };
@@ -42,54 +46,52 @@ impl Maps {
         for (index, kind) in (0..).zip(&mut kinds) {
             *kind = self.losses.0.get(&index, 0).map_err(failed("read", "losses"))?;
         }
-        Ok(Losses::from_kinds(kinds))
+        let groups = self.groups.iter().collect::<std::result::Result<_, _>>();
+        Ok(Losses::read(kinds, groups.map_err(failed("read", "groups"))?))
     }
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         let clock = Clock::read();
         let mut recorded = BTreeMap::new();
         for (index, slot) in self.taken()? {
-            recorded.insert(index, self.native(index, &slot, clock)?);
+            recorded.insert(index, self.tables(index, &slot, clock)?);
         }
-        self.read_foreign(&mut recorded, clock)?;
-        self.read_denials(&mut recorded, clock)?;
+        self.read_others(&mut recorded, clock)?;
         self.read_arguments(&mut recorded, clock)?;
         Ok(Snapshot { containers: recorded.into_values().collect(), losses: self.losses()? })
     }
 
-    fn native(&self, index: u32, slot: &Slot, clock: Clock) -> Result<Recorded> {
-        let words = self.calls.0.get(&index, 0).map_err(failed("read", "calls"))?;
-        let counted = (0..).zip(words.as_chunks::<2>().0);
-        let calls = counted
-            .filter(|(_, [count, _])| *count != 0)
-            .map(|(number, words)| (Call::native(number), Count::read(*words, clock)))
-            .collect();
+    fn tables(&self, index: u32, slot: &Slot, clock: Clock) -> Result<Recorded> {
+        let mut calls = table(&self.calls, "calls", index, Call::native, clock)?;
+        // Most containers have nothing in these.
+        if slot.compat_at != 0 {
+            calls.extend(table(&self.compat, "compat", index, Call::compat, clock)?);
+        }
+        let denied = if slot.denied_at == 0 {
+            BTreeMap::new()
+        } else {
+            table(&self.denied, "denied", index, Call::native, clock)?
+        };
         Ok(Recorded {
             container: Container::read(slot, clock),
             calls,
-            denied: BTreeMap::new(),
+            denied,
             killed: BTreeMap::new(),
             arguments: BTreeMap::new(),
             denied_arguments: BTreeMap::new(),
         })
     }
 
-    fn read_foreign(&self, recorded: &mut BTreeMap<u32, Recorded>, clock: Clock) -> Result<()> {
-        for entry in self.foreign.iter() {
-            let ([slot, arch, low, high], words) = entry.map_err(failed("read", "foreign"))?;
+    fn read_others(&self, recorded: &mut BTreeMap<u32, Recorded>, clock: Clock) -> Result<()> {
+        for entry in self.others.iter() {
+            let ([slot, arch, number, outcome], words) = entry.map_err(failed("read", "others"))?;
             if let Some(of) = recorded.get_mut(&slot) {
-                of.calls.insert(Call::foreign(arch, narrow(low, high)), Count::read(words, clock));
-            }
-        }
-        Ok(())
-    }
-
-    fn read_denials(&self, recorded: &mut BTreeMap<u32, Recorded>, clock: Clock) -> Result<()> {
-        for entry in self.denials.iter() {
-            let ([slot, arch, low, high, killed, more], words) = entry.map_err(failed("read", "denials"))?;
-            if let Some(of) = recorded.get_mut(&slot) {
-                let into = if wide(killed, more) == 0 { &mut of.denied } else { &mut of.killed };
-                into.insert(Call::foreign(arch, narrow(low, high)), Count::read(words, clock));
+                let into = match outcome {
+                    outcome::MADE => &mut of.calls,
+                    outcome::DENIED => &mut of.denied,
+                    _ => &mut of.killed,
+                };
+                into.insert(Call::foreign(arch, number), Count::read(words, clock));
             }
         }
         Ok(())
@@ -121,12 +123,30 @@ impl Maps {
 
     /// Clears a resting slot: the next container may have it.
     pub(crate) fn clear(&mut self, index: u32) -> Result<()> {
-        self.calls.0.set(index, [0; 2 * NATIVE_CALLS], 0).map_err(failed("change", "calls"))?;
-        remove(&mut self.foreign, "foreign", |key| key[0] == index)?;
-        remove(&mut self.denials, "denials", |key| key[0] == index)?;
+        for (map, name) in
+            [(&mut self.calls, "calls"), (&mut self.compat, "compat"), (&mut self.denied, "denied")]
+        {
+            map.0.set(index, [0; 2 * NATIVE_CALLS], 0).map_err(failed("change", name))?;
+        }
+        remove(&mut self.others, "others", |key| key[0] == index)?;
         remove(&mut self.arg_values, "arg_values", |key| argument(argument_of(*key)).0 == index)?;
         remove(&mut self.arg_counts, "arg_counts", |key| argument(*key).0 == index)?;
         self.slots.0.set(index, [0; SLOT_WORDS], 0).map_err(failed("change", "slots"))
+    }
+
+    /// Sees to it that a group is known, and what it lost counted. Groups without a target make room for it where there is none.
+    pub(crate) fn know_group(&mut self, group: u64) -> Result<()> {
+        if group == 0 || self.groups.get(&group, 0).is_ok() {
+            return Ok(());
+        }
+        if self.groups.insert(group, 0_u64, 0).is_ok() {
+            return Ok(());
+        }
+        let used = self.targets.iter().map(|target| target.map(|(_, words)| Wanted::from(words).group));
+        let used =
+            used.collect::<std::result::Result<BTreeSet<_>, _>>().map_err(failed("read", "targets"))?;
+        remove(&mut self.groups, "groups", |group| !used.contains(group))?;
+        self.groups.insert(group, 0_u64, 0).map_err(failed("change", "groups"))
     }
 
     /// Forgets which cgroup is what.
@@ -152,9 +172,16 @@ impl ContainerKey {
     }
 }
 
-/// The kernel keeps 32 bits of a call's number.
-fn narrow(low: u32, high: u32) -> u32 {
-    u32::try_from(wide(low, high)).unwrap_or(u32::MAX)
+fn table(
+    map: &HeldArray<CallWords>,
+    name: &'static str,
+    index: u32,
+    call: impl Fn(u32) -> Call,
+    clock: Clock,
+) -> Result<BTreeMap<Call, Count>> {
+    let words = map.0.get(&index, 0).map_err(failed("read", name))?;
+    let counted = (0..).zip(words.as_chunks::<2>().0).filter(|(_, [count, _])| *count != 0);
+    Ok(counted.map(|(number, words)| (call(number), Count::read(*words, clock))).collect())
 }
 
 fn values(recorded: &mut BTreeMap<u32, Recorded>, key: ArgumentKey) -> Option<&mut Values> {
@@ -194,14 +221,15 @@ fn ignore_missing(
     }
 }
 
-/// A target as the kernel's map has it.
-pub(crate) fn target_key(target: &crate::Target) -> layout::TargetKey {
+/// A target as the kernel's map has it. Paths are hashed under the key that the kernel's programs have.
+pub(crate) fn target_key(target: &crate::Target, path_key: [u64; 2]) -> layout::TargetKey {
     let mut key = [0; 5];
     let (kind, rest) = match target {
-        crate::Target::Container(id) => (1, words(&id.bytes())),
-        crate::Target::Pod(uid) => (2, words(&uid.bytes())),
-        crate::Target::Below(path) => (3, vec![path.hash()]),
-        crate::Target::Cgroup(path) => (4, vec![path.hash()]),
+        crate::Target::Container(id) => (kind::CONTAINER, words(&id.bytes())),
+        crate::Target::Pod(uid) if uid.is_static() => (kind::STATIC_POD, words(&uid.bytes())),
+        crate::Target::Pod(uid) => (kind::POD, words(&uid.bytes())),
+        crate::Target::Below(path) => (kind::BELOW, vec![path.hash(path_key)]),
+        crate::Target::Cgroup(path) => (kind::CGROUP, vec![path.hash(path_key)]),
     };
     key[0] = kind;
     for (word, value) in key.iter_mut().skip(1).zip(rest) {

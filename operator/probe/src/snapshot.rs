@@ -6,7 +6,7 @@ use portcullis_profile::{Arch, syscalls};
 
 use crate::{
     ContainerId, PodUid,
-    arguments::NATIVE,
+    arguments::{COMPAT, NATIVE},
     clock::Clock,
     layout::{CountWords, Slot, flag},
 };
@@ -90,14 +90,14 @@ pub struct Exit {
     pub signal: Option<u8>,
 }
 
-/// What a container lost because a map was full. Each is a number of calls, not of different calls.
+/// What a container lost because its share of a map was full. Each is a number of calls, not of different calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lost {
-    /// Calls of a foreign architecture or an unknown number.
+    /// Calls that no table has a place for, such as x32's.
     pub calls: u64,
     /// Values of arguments.
     pub values: u64,
-    /// Denied calls.
+    /// Calls of another architecture that were denied, and calls for which a task was killed.
     pub denials: u64,
 }
 
@@ -110,10 +110,12 @@ impl Lost {
 }
 
 /// What no container can be named for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Calls of watched containers for which there was no room; see [`Capacity::containers`](crate::Capacity::containers).
     pub no_room: u64,
+    /// The same for each [`Watch::group`](crate::Watch::group).
+    pub no_room_in: BTreeMap<u64, u64>,
     /// Cgroups more than 15 levels deep, or with a name that can't be read. A container that deep is not recognised.
     pub too_deep: u64,
     /// Calls whose cgroup had to be identified again because the cache was full: nothing is lost, but it costs time.
@@ -125,8 +127,11 @@ pub struct Losses {
 }
 
 impl Losses {
-    pub(crate) fn from_kinds([no_room, too_deep, uncached, unpaired, unmarked]: [u64; 5]) -> Self {
-        Self { no_room, too_deep, uncached, unpaired, unmarked }
+    pub(crate) fn read(
+        [no_room, too_deep, uncached, unpaired, unmarked]: [u64; 5],
+        no_room_in: BTreeMap<u64, u64>,
+    ) -> Self {
+        Self { no_room, no_room_in, too_deep, uncached, unpaired, unmarked }
     }
 }
 
@@ -135,11 +140,14 @@ impl Losses {
 pub struct Call {
     /// The architecture whose numbering it is; `None` for one that this program does not know.
     pub arch: Option<Arch>,
-    /// The number; x32's carry bit 30.
+    /// The number; x32's carry bit 30. [`Call::UNKNOWN`] stands for all that are in no table.
     pub number: u32,
 }
 
 impl Call {
+    /// Stands for the numbers that are in no table: calls of them are counted together.
+    pub const UNKNOWN: u32 = u32::MAX;
+
     /// The call's name, where the tables have one: a number without a name is no call of any kernel that they know.
     #[must_use]
     pub fn name(self) -> Option<&'static str> {
@@ -148,6 +156,11 @@ impl Call {
 
     pub(crate) const fn native(number: u32) -> Self {
         Self { arch: Some(NATIVE), number }
+    }
+
+    /// Of the other architecture that this machine's programs may be of.
+    pub(crate) const fn compat(number: u32) -> Self {
+        Self { arch: Some(COMPAT), number }
     }
 
     /// From an `AUDIT_ARCH_*` of include/uapi/linux/audit.h.
@@ -202,7 +215,9 @@ impl Container {
         Self {
             key: ContainerKey(slot.owner),
             id: slot.has(flag::HAS_ID).then(|| ContainerId::from_bytes(bytes(&slot.id))),
-            pod: slot.has(flag::HAS_POD).then(|| PodUid::from_bytes(bytes(&slot.pod))),
+            pod: slot
+                .has(flag::HAS_POD)
+                .then(|| PodUid::from_bytes(bytes(&slot.pod), slot.has(flag::STATIC_POD))),
             tag: slot.tag,
             seen: clock.at(slot.seen_at),
             instance: slot.seen_at,

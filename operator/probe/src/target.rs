@@ -2,9 +2,15 @@
 
 use std::{fmt, str::FromStr};
 
-/// A pod's UID, as in its cgroup's name: a UUID, or the 32 digits that the kubelet gives a static pod.
+use siphasher::sip::SipHasher24;
+
+/// By what a pod's cgroup is named: its UID in the API (a UUID), or, for a static pod, the hash of its manifest (32 digits without
+/// dashes). The two are never the same pod, whatever their digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PodUid([u8; 16]);
+pub struct PodUid {
+    bytes: [u8; 16],
+    is_static: bool,
+}
 
 /// A container's id: 64 hexadecimal digits, without the runtime's prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,22 +64,36 @@ pub struct Watch {
     pub tag: u64,
     /// Which tasks count.
     pub start: Start,
+    /// Whose containers these are, by any number but 0: a group may take twice as many of [`Capacity::containers`] as it leaves free, so
+    /// that however many one has, there is room for the next. 0 is nobody's, who may take all.
+    ///
+    /// [`Capacity::containers`]: crate::Capacity::containers
+    pub group: u64,
     /// Whether calls that the filter denies are wanted. It costs a second program, at the end of each call.
     pub denials: bool,
 }
 
 /// The levels that the kernel walks up from a cgroup: `MAX_DEPTH` in `bpf/identity.h`, less one for the root.
-const MAX_LEVELS: usize = 15;
-/// The bytes of a name that the kernel reads: `NAME_BYTES` in `bpf/identity.h`, less one for the terminator.
-const MAX_NAME: usize = 127;
+pub(crate) const MAX_LEVELS: usize = 15;
+/// The bytes of a name that the kernel reads: `NAME_BYTES` in `bpf/identity.h`, less the terminator, and one by which it knows that a
+/// name ends.
+pub(crate) const MAX_NAME: usize = 126;
 
 impl PodUid {
-    pub(crate) const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
+    pub(crate) const fn from_bytes(bytes: [u8; 16], is_static: bool) -> Self {
+        Self { bytes, is_static }
     }
 
-    pub(crate) const fn bytes(self) -> [u8; 16] {
-        self.0
+    /// The 128 bits.
+    #[must_use]
+    pub const fn bytes(self) -> [u8; 16] {
+        self.bytes
+    }
+
+    /// Whether it is the hash of a static pod's manifest.
+    #[must_use]
+    pub const fn is_static(self) -> bool {
+        self.is_static
     }
 }
 
@@ -94,20 +114,20 @@ impl CgroupPath {
         &self.0
     }
 
-    /// What the kernel computes for the same path: `component_hash` in `bpf/identity.h`.
-    pub(crate) fn hash(&self) -> u64 {
+    /// What the kernel computes for the same path under the same key: `component_hash` in `bpf/identity.h`.
+    pub(crate) fn hash(&self, key: [u64; 2]) -> u64 {
         self.0
             .split('/')
             .skip(1)
             .zip(1_u64..)
-            .map(|(name, level)| component_hash(name, level))
+            .map(|(name, level)| component_hash(name, level, key))
             .fold(0, u64::wrapping_add)
     }
 }
 
-fn component_hash(name: &str, level: u64) -> u64 {
-    let start = 0xcbf2_9ce4_8422_2325 ^ level.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    name.bytes().fold(start, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+fn component_hash(name: &str, level: u64, [low, high]: [u64; 2]) -> u64 {
+    let message = [&level.to_le_bytes(), name.as_bytes()].concat();
+    SipHasher24::new_with_keys(low, high).hash(&message)
 }
 
 /// Reads hexadecimal digits in lower case, as runtimes and the kubelet write them.
@@ -129,12 +149,12 @@ impl FromStr for PodUid {
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
         let dashes = |at: usize| text.as_bytes().get(at) == Some(&b'-');
-        let plain = match text.len() {
-            36 if [8, 13, 18, 23].into_iter().all(dashes) => text.replace('-', ""),
-            _ => text.to_owned(),
+        let (plain, is_static) = match text.len() {
+            36 if [8, 13, 18, 23].into_iter().all(dashes) => (text.replace('-', ""), false),
+            _ => (text.to_owned(), true),
         };
         hex(&plain)
-            .map(Self)
+            .map(|bytes| Self { bytes, is_static })
             .ok_or_else(|| InvalidTarget { what: "pod UID (a UUID in lower case)", text: text.to_owned() })
     }
 }
@@ -168,8 +188,8 @@ impl FromStr for CgroupPath {
 
 impl fmt::Display for PodUid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if matches!(at, 4 | 6 | 8 | 10) {
+        for (at, byte) in self.bytes.iter().enumerate() {
+            if !self.is_static && matches!(at, 4 | 6 | 8 | 10) {
                 f.write_str("-")?;
             }
             write!(f, "{byte:02x}")?;
@@ -206,11 +226,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_uid_is_read_with_and_without_dashes_and_written_as_the_api_does() {
+    fn a_uid_and_a_static_pods_hash_of_the_same_digits_are_two_pods() {
         let text = "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00";
         let uid: PodUid = text.parse().expect("a UUID");
         assert_eq!(uid.to_string(), text);
-        assert_eq!(text.replace('-', "").parse(), Ok(uid));
+        let hash: PodUid = text.replace('-', "").parse().expect("a hash");
+        assert_eq!(hash.to_string(), text.replace('-', ""));
+        assert_ne!(uid, hash);
+        assert_eq!((uid.is_static(), hash.is_static()), (false, true));
     }
 
     #[test]
@@ -235,7 +258,7 @@ mod tests {
             "/a/../b",
             "/a/",
             &"/a".repeat(16),
-            &format!("/{}", "a".repeat(128)),
+            &format!("/{}", "a".repeat(127)),
         ] {
             assert!(text.parse::<CgroupPath>().is_err(), "{text}");
         }
@@ -243,9 +266,10 @@ mod tests {
 
     #[test]
     fn a_path_hashes_by_the_order_of_its_components() {
-        let hash = |text: &str| text.parse::<CgroupPath>().expect("a path").hash();
+        let hash = |text: &str| text.parse::<CgroupPath>().expect("a path").hash([1, 2]);
         assert_ne!(hash("/a/b"), hash("/b/a"));
         assert_ne!(hash("/a"), hash("/a/a"));
         assert_ne!(hash("/ab"), hash("/a/b"));
+        assert_ne!(hash("/a"), "/a".parse::<CgroupPath>().expect("a path").hash([1, 3]));
     }
 }

@@ -1,10 +1,8 @@
 //! Audit mode: a profile that logs what it would deny, where a baseline allows it.
 
-use std::cell::RefCell;
-
 use crate::{
     Action, Arch, Profile, Rule,
-    combine::{Case, Combination, Failure, names, replace, rules_of},
+    combine::{Case, Combination, Failure, Part, names, replace},
     compare::Budget,
     evaluate::{Evaluator, Outcome, Passage, Refusal, Runtime},
 };
@@ -70,6 +68,19 @@ pub enum AuditError {
 /// # Errors
 /// Where no rules that do this are found; see [`AuditError`].
 pub fn audit(profile: &Profile, baseline: &Profile, native: Arch) -> Result<Profile, AuditError> {
+    audit_within(profile, baseline, native, &Budget::patient())
+}
+
+/// [`audit`], for at most so much work.
+///
+/// # Errors
+/// As [`audit`]; what is too hard to show is not expressible.
+pub fn audit_within(
+    profile: &Profile,
+    baseline: &Profile,
+    native: Arch,
+    budget: &Budget,
+) -> Result<Profile, AuditError> {
     const WHICH: [&str; 2] = ["profile", "baseline"];
     let profiles = [profile, baseline];
     for (which, one) in WHICH.into_iter().zip(profiles) {
@@ -78,14 +89,15 @@ pub fn audit(profile: &Profile, baseline: &Profile, native: Arch) -> Result<Prof
     }
     let mut arches = vec![native];
     arches.extend(profile.architectures.iter().filter(|&&arch| arch != native));
+    let parts = profiles.map(Part::new);
     let combination = Combination {
-        profiles: &profiles,
+        parts: &parts,
         arches: &arches,
         lists: &|at, arch| arch == native || profiles[at].architectures.contains(&arch),
         combine: &combined,
         tolerates: &|cases, actual| combined(cases) == LOG && actual == cases[0].outcome,
         default: Outcome::of_default(profile),
-        budget: RefCell::new(Budget::profiles()),
+        budget,
     };
     let failed = |failure| match failure {
         Failure::Contested { profile, call, arch } => {
@@ -94,11 +106,17 @@ pub fn audit(profile: &Profile, baseline: &Profile, native: Arch) -> Result<Prof
         Failure::Inexpressible { call, arch } => AuditError::Inexpressible { call, arch },
         Failure::TooMany { call } => AuditError::TooMany { call },
     };
-    combination.check_inputs().map_err(failed)?;
+    combination.check_inputs(0).map_err(failed)?;
     let mut replaced = Vec::new();
     for name in names(&profiles) {
-        let mine = restricted(profile, name);
-        let logged = logged(baseline, name);
+        if let Some(cases) = combination.constants(name) {
+            if combined(&cases) != cases[0].outcome {
+                replaced.push((name.to_owned(), logged(&parts[1], name)));
+            }
+            continue;
+        }
+        let mine = restricted(&parts[0], name);
+        let logged = logged(&parts[1], name);
         let both = [mine.clone(), logged.clone()].concat();
         let rules = combination.rules(name, vec![mine.clone(), both, logged]).map_err(failed)?;
         if rules != mine {
@@ -121,12 +139,12 @@ fn combined(cases: &[Case]) -> Outcome {
 }
 
 /// A profile's rules for one call.
-fn restricted(profile: &Profile, name: &str) -> Vec<Rule> {
-    rules_of(profile, name).map(|(_, rule)| Rule { names: vec![name.to_owned()], ..rule.clone() }).collect()
+fn restricted(part: &Part<'_>, name: &str) -> Vec<Rule> {
+    part.rules(name).map(|(_, rule)| Rule { names: vec![name.to_owned()], ..rule.clone() }).collect()
 }
 
 /// The baseline's rules that let a call through, as logging ones.
-fn logged(baseline: &Profile, name: &str) -> Vec<Rule> {
+fn logged(baseline: &Part<'_>, name: &str) -> Vec<Rule> {
     restricted(baseline, name)
         .into_iter()
         .filter(|rule| Outcome::of_rule(rule).passage() == Passage::Permitted)

@@ -1,13 +1,17 @@
 //! One profile of several: what any of them allows.
 
-use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 use crate::{
     Arch, Profile, Rule,
-    combine::{Case, Combination, Failure, names, replace, rules_of},
-    compare::{Answer, Budget, Side, call_name, meet},
-    evaluate::{Outcome, Passage, Refusal, Runtime, Table, check_everywhere},
+    combine::{Case, Combination, Failure, Part, names, replace},
+    compare::{self, Answer, Budget, Side, call_name, meet},
+    evaluate::{Outcome, Passage, Refusal, Runtime, Table, check_everywhere, written_rules},
+    program::MAX_INSTRUCTIONS,
 };
+
+/// Rules for single calls of all profiles together: 36 profiles of 450 calls each.
+const MAX_UNION_RULES: usize = 4 * MAX_INSTRUCTIONS;
 
 /// A profile and what to call it in errors.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +35,17 @@ pub enum UnionError {
         profile: String,
         /// The reason.
         refusal: Refusal,
+    },
+    /// More rules than one profile can have by far.
+    #[error(
+        "together the {profiles} profiles have {rules} rules once each call has its own, over {MAX_UNION_RULES}: compose fewer or smaller \
+         ones"
+    )]
+    TooManyRules {
+        /// How many profiles.
+        profiles: usize,
+        /// How many rules.
+        rules: usize,
     },
     /// A profile's default lets calls through, so that another one's denials would have no effect.
     #[error(
@@ -132,6 +147,14 @@ pub struct RuleConflict {
 /// # Errors
 /// Conflicts, named with both sides and the path; see [`UnionError`].
 pub fn union(profiles: &[NamedProfile<'_>]) -> Result<Profile, UnionError> {
+    union_within(profiles, &Budget::patient())
+}
+
+/// [`union`], for at most so much work.
+///
+/// # Errors
+/// As [`union`]; what is too hard to show is not expressible.
+pub fn union_within(profiles: &[NamedProfile<'_>], budget: &Budget) -> Result<Profile, UnionError> {
     let (first, rest) = profiles.split_first().ok_or(UnionError::Nothing)?;
     if rest.is_empty() {
         return Ok(first.profile.clone());
@@ -144,19 +167,19 @@ pub fn union(profiles: &[NamedProfile<'_>]) -> Result<Profile, UnionError> {
             return Err(UnionError::PermissiveDefault { profile: one.name.to_owned(), default });
         }
     }
+    let rules = profiles.iter().map(|one| written_rules(one.profile)).sum();
+    if rules > MAX_UNION_RULES {
+        return Err(UnionError::TooManyRules { profiles: profiles.len(), rules });
+    }
     let mut union = fields(profiles)?;
     // A node's own architecture is filtered whether it is listed or not.
     let mut arches = union.architectures.clone();
     arches
         .extend([Arch::X86_64, Arch::Aarch64].into_iter().filter(|arch| !union.architectures.contains(arch)));
-    for (at, first) in profiles.iter().enumerate() {
-        for second in &profiles[at + 1..] {
-            conflicts(first, second, &arches)?;
-        }
-    }
+    conflicts(profiles, &arches, budget)?;
     union.syscalls.clone_from(&first.profile.syscalls);
-    for next in rest {
-        union.syscalls = add(first, &union, next, &arches)?;
+    for (at, next) in rest.iter().enumerate() {
+        union.syscalls = add(first, &union, next, at == 0, &arches, budget)?;
     }
     Ok(union)
 }
@@ -224,36 +247,27 @@ fn agreed<'a>(
 }
 
 /// Finds a call that one profile denies by a rule and another's rule decides otherwise.
-fn conflicts(first: &NamedProfile<'_>, second: &NamedProfile<'_>, arches: &[Arch]) -> Result<(), UnionError> {
-    let mut budget = Budget::profiles();
+fn conflicts(profiles: &[NamedProfile<'_>], arches: &[Arch], budget: &Budget) -> Result<(), UnionError> {
     for &arch in arches {
-        let one = Table::new(first.profile, Runtime::Crun, arch);
-        let other = Table::new(second.profile, Runtime::Crun, arch);
-        for number in one.numbers() {
-            let (mine, theirs) = (Side::of(&one, number).cases(), Side::of(&other, number).cases());
-            for case in &mine {
-                for against in &theirs {
-                    let (Some(first_rule), Some(second_rule)) = (case.rule, against.rule) else { continue };
-                    let denies = [case, against].iter().any(|one| one.outcome.passage() == Passage::Denied);
-                    if case.outcome == against.outcome || !denies {
-                        continue;
+        let tables: Vec<Table> =
+            profiles.iter().map(|one| Table::new(one.profile, Runtime::Crun, arch)).collect();
+        let numbers: BTreeSet<u32> = tables.iter().flat_map(Table::numbers).collect();
+        for number in numbers {
+            let sides: Vec<Vec<compare::Case<'_>>> =
+                tables.iter().map(|table| Side::of(table, number).cases()).collect();
+            if !may_conflict(&sides) {
+                continue;
+            }
+            for (at, mine) in sides.iter().enumerate() {
+                for (other, theirs) in sides.iter().enumerate().skip(at + 1) {
+                    if let Some(conflict) = conflict(mine, theirs, arch, budget) {
+                        return Err(conflict.named(
+                            call_name(arch, number),
+                            arch,
+                            &profiles[at],
+                            &profiles[other],
+                        ));
                     }
-                    let condition = match meet(&[case, against], arch, &mut budget) {
-                        Answer::Nothing => continue,
-                        Answer::Found(region) => region.to_string(),
-                        Answer::TooHard => "arguments that are too hard to find".to_owned(),
-                    };
-                    return Err(UnionError::Rules(Box::new(RuleConflict {
-                        call: call_name(arch, number),
-                        arch,
-                        condition,
-                        first: first.name.to_owned(),
-                        first_rule,
-                        first_outcome: case.outcome,
-                        second: second.name.to_owned(),
-                        second_rule,
-                        second_outcome: against.outcome,
-                    })));
                 }
             }
         }
@@ -261,24 +275,97 @@ fn conflicts(first: &NamedProfile<'_>, second: &NamedProfile<'_>, arches: &[Arch
     Ok(())
 }
 
+/// Whether rules deny what other rules do otherwise with: of most calls no rule denies anything.
+fn may_conflict(sides: &[Vec<compare::Case<'_>>]) -> bool {
+    let mut ruled = sides.iter().flatten().filter(|case| case.rule.is_some()).map(|case| case.outcome);
+    let Some(first) = ruled.next() else { return false };
+    let (mut same, mut denies) = (true, first.passage() == Passage::Denied);
+    for outcome in ruled {
+        same &= outcome == first;
+        denies |= outcome.passage() == Passage::Denied;
+    }
+    denies && !same
+}
+
+/// Two rules that are at odds, each with its index and what it does.
+struct Conflict {
+    condition: String,
+    first: (usize, Outcome),
+    second: (usize, Outcome),
+}
+
+fn conflict(
+    mine: &[compare::Case<'_>],
+    theirs: &[compare::Case<'_>],
+    arch: Arch,
+    budget: &Budget,
+) -> Option<Conflict> {
+    for case in mine {
+        for against in theirs {
+            let (Some(first_rule), Some(second_rule)) = (case.rule, against.rule) else { continue };
+            let denies = [case, against].iter().any(|one| one.outcome.passage() == Passage::Denied);
+            if case.outcome == against.outcome || !denies {
+                continue;
+            }
+            let condition = match meet(&[case, against], arch, budget) {
+                Answer::Nothing => continue,
+                Answer::Found(region) => region.to_string(),
+                Answer::TooHard => "arguments that are too hard to find".to_owned(),
+            };
+            return Some(Conflict {
+                condition,
+                first: (first_rule, case.outcome),
+                second: (second_rule, against.outcome),
+            });
+        }
+    }
+    None
+}
+
+impl Conflict {
+    fn named(
+        self,
+        call: String,
+        arch: Arch,
+        first: &NamedProfile<'_>,
+        second: &NamedProfile<'_>,
+    ) -> UnionError {
+        let Self { condition, first: (first_rule, first_outcome), second: (second_rule, second_outcome) } =
+            self;
+        UnionError::Rules(Box::new(RuleConflict {
+            call,
+            arch,
+            condition,
+            first: first.name.to_owned(),
+            first_rule,
+            first_outcome,
+            second: second.name.to_owned(),
+            second_rule,
+            second_outcome,
+        }))
+    }
+}
+
 /// The rules of a union so far and of one profile more.
 fn add(
     first: &NamedProfile<'_>,
     union: &Profile,
     next: &NamedProfile<'_>,
+    is_first: bool,
     arches: &[Arch],
+    budget: &Budget,
 ) -> Result<Vec<Rule>, UnionError> {
     let default = Outcome::of_default(union);
-    let profiles = [union, next.profile];
+    let parts = [union, next.profile].map(Part::new);
     let combine = |cases: &[Case]| any(cases, default);
     let combination = Combination {
-        profiles: &profiles,
+        parts: &parts,
         arches,
         lists: &|_, _| true,
         combine: &combine,
         tolerates: &|_, _| false,
         default,
-        budget: RefCell::new(Budget::profiles()),
+        budget,
     };
     let failed = |failure| match failure {
         Failure::Contested { profile, call, arch } => {
@@ -289,20 +376,30 @@ fn add(
             UnionError::Inexpressible { call, first: first.name.to_owned(), second: next.name.to_owned() }
         }
     };
-    combination.check_inputs().map_err(failed)?;
+    // What was united before is no question any more.
+    combination.check_inputs(usize::from(!is_first)).map_err(failed)?;
     let mut replaced = Vec::new();
-    for name in names(&profiles[1..]) {
-        let [mine, theirs] = profiles.map(|profile| {
-            rules_of(profile, name)
-                .filter(|(_, rule)| Outcome::of_rule(rule) != default)
-                .map(|(_, rule)| Rule { names: vec![name.to_owned()], ..rule.clone() })
-                .collect::<Vec<_>>()
-        });
-        let both = [mine.clone(), theirs.clone()].concat();
-        let rules = combination.rules(name, vec![mine.clone(), theirs, both]).map_err(failed)?;
+    for name in names(&[next.profile]) {
+        let [mine, theirs] = [&parts[0], &parts[1]].map(|part| part.rules_alone(name));
+        // Parts often have rules of one origin, such as a runtime's default; nothing needs to be searched for then.
+        if mine == theirs {
+            continue;
+        }
+        let rules = match combination.constants(name) {
+            // One of the two does it already.
+            Some(cases) if any(&cases, default) == cases[0].outcome => continue,
+            Some(_) => theirs,
+            None => {
+                let both = [mine.clone(), theirs.clone()].concat();
+                combination.rules(name, vec![mine.clone(), theirs, both]).map_err(failed)?
+            }
+        };
         if rules != mine {
             replaced.push((name.to_owned(), rules));
         }
+    }
+    if replaced.is_empty() {
+        return Ok(union.syscalls.clone());
     }
     let result = Profile { syscalls: replace(&union.syscalls, &replaced), ..union.clone() };
     combination.check_result(&result).map_err(failed)?;

@@ -19,6 +19,7 @@ pub mod lint;
 pub mod merge;
 mod model;
 mod parse;
+pub mod privileges;
 pub mod program;
 pub mod recording;
 mod render;
@@ -31,6 +32,9 @@ mod text;
 
 pub use digest::{Digest, InvalidDigest};
 pub use model::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
-pub use parse::{Dialect, MAX_DOCUMENT_BYTES, MAX_REVISION_BYTES, ParseError, ParseErrors};
-pub use runtime_default::{Evidence, RuntimeDefault, runtime_default, runtime_defaults};
-pub use text::{is_printable, printable};
+pub use parse::{Dialect, MAX_DOCUMENT_BYTES, MAX_REVISION_BYTES, ParseError, ParseErrors, take_idle_keys};
+pub use runtime_default::{
+    Baseline, RuntimeDefault, STRICTEST, known_runtime_defaults, runtime_default, runtime_defaults,
+    supported_runtime_defaults,
+};
+pub use text::{escaped, is_printable, printable};

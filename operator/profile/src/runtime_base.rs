@@ -4,8 +4,11 @@
 //! Measured with strace -f: every call of the process that loads the filter, from `seccomp(SECCOMP_SET_MODE_FILTER)` to
 //! the successful `execve`, of `run`, of `create` and `start` (as Kubernetes has it) and of `exec --process`, as root and as another user with two more groups,
 //! with and without `no_new_privs`, 6 to 8 times each, on x86-64 and Linux 6.18. Then each call was denied with
-//! `EPERM` and with `ENOSYS` in a filter that allows all others, to see whether a container still starts. Calls that only newer
-//! versions make, or that the Go runtime makes now and then, come from their sources.
+//! `EPERM` and with `ENOSYS` in a filter that allows all others, to see whether a container still starts. Calls that the Go
+//! runtime makes now and then come from its source.
+//!
+//! Newer versions (runc 1.2.9, 1.3.6, 1.4.3 and 1.5.2, crun 1.21) were started, and executed in, under exactly these calls and an
+//! application's. What they lacked was found by leaving out one call at a time. [`BaseCall::since`] tells it.
 //!
 //! `e2e/tests/runtime_base.rs` starts pods under profiles of exactly these calls and an application's.
 
@@ -24,7 +27,9 @@ pub enum Denied {
     Fails,
     /// It does: the runtime ignores the failure.
     Starts,
-    /// Not tried: the runtime makes the call in newer versions, now and then, or in `exec` alone.
+    /// It does, but nothing can be executed in it: `kubectl exec` and exec probes fail.
+    ExecFails,
+    /// Not tried: the runtime makes the call in newer versions, or now and then.
     Untried,
 }
 
@@ -48,41 +53,59 @@ pub struct BaseCall {
     pub evidence: Evidence,
     /// Whether it is made without `no_new_privs` alone, where the filter is loaded before privileges are dropped.
     pub escalation: bool,
+    /// The first version that makes it whatever `no_new_privs` is; `None` where every version does.
+    pub since: Option<&'static str>,
 }
 
 const fn measured(name: &'static str, denied: Denied) -> BaseCall {
-    BaseCall { name, denied, evidence: Evidence::Measured, escalation: false }
+    BaseCall { name, denied, evidence: Evidence::Measured, escalation: false, since: None }
 }
 
 const fn source(name: &'static str, source: &'static str) -> BaseCall {
-    BaseCall { name, denied: Denied::Untried, evidence: Evidence::Source(source), escalation: false }
+    BaseCall {
+        name,
+        denied: Denied::Untried,
+        evidence: Evidence::Source(source),
+        escalation: false,
+        since: None,
+    }
+}
+
+const fn since(version: &'static str, call: BaseCall) -> BaseCall {
+    BaseCall { since: Some(version), ..call }
 }
 
 const fn early(name: &'static str, denied: Denied) -> BaseCall {
-    BaseCall { name, denied, evidence: Evidence::Measured, escalation: true }
+    BaseCall { name, denied, evidence: Evidence::Measured, escalation: true, since: None }
 }
 
-const SECUREJOIN: &str = "runc 1.2.8 and 1.3.3: libcontainer/utils/utils_unix.go";
+const SECUREJOIN: &str = "libcontainer/utils/utils_unix.go, by filepath-securejoin";
+/// The first versions that open `/proc` by github.com/cyphar/filepath-securejoin when they reopen the exec fifo.
+const SAFE_PROC: &str = "1.2.8 and 1.3.3";
+/// The first version that drops privileges after the filter at `exec`, whatever `no_new_privs` is.
+const LATE_EXEC: &str = "1.21, at exec";
 const GO: &str = "Go's runtime: src/runtime/os_linux.go, netpoll_epoll.go, sys_linux_amd64.s";
 
-use Denied::{Fails, Starts, Untried};
+use Denied::{ExecFails, Fails, Starts, Untried};
 
 const RUNC: &[BaseCall] = &[
     measured("close", Fails),
     measured("epoll_ctl", Starts),
     source("epoll_pwait", GO),
     measured("execve", Fails),
+    since(SAFE_PROC, measured("fcntl", Starts)),
+    since(SAFE_PROC, measured("fstat", Fails)),
     measured("fstatfs", Fails),
     measured("futex", Fails),
     measured("getdents64", Fails),
     measured("getpid", Starts),
     source("mmap", GO),
     source("nanosleep", GO),
-    source("newfstatat", SECUREJOIN),
+    since(SAFE_PROC, source("newfstatat", SECUREJOIN)),
     measured("openat", Fails),
-    source("openat2", SECUREJOIN),
+    since(SAFE_PROC, source("openat2", SECUREJOIN)),
     measured("rt_sigreturn", Untried),
-    source("statx", SECUREJOIN),
+    since(SAFE_PROC, source("statx", SECUREJOIN)),
     source("tgkill", GO),
     measured("write", Fails),
     early("capget", Fails),
@@ -91,13 +114,12 @@ const RUNC: &[BaseCall] = &[
     BaseCall {
         name: "close_range",
         denied: Untried,
-        evidence: Evidence::Source("runc 1.2: libcontainer/utils/utils_unix.go"),
+        evidence: Evidence::Source("libcontainer/utils/utils_unix.go"),
         escalation: true,
+        since: Some("1.2"),
     },
     early("faccessat2", Starts),
     early("fchown", Fails),
-    early("fcntl", Starts),
-    early("fstat", Fails),
     early("getcwd", Fails),
     early("getppid", Fails),
     early("prctl", Fails),
@@ -108,23 +130,25 @@ const RUNC: &[BaseCall] = &[
 ];
 
 const CRUN: &[BaseCall] = &[
+    since(LATE_EXEC, measured("capset", Fails)),
     measured("close", Starts),
     measured("execve", Fails),
+    since(LATE_EXEC, measured("fchown", ExecFails)),
+    since(LATE_EXEC, measured("openat", ExecFails)),
+    since(LATE_EXEC, measured("read", ExecFails)),
+    since(LATE_EXEC, measured("setgroups", ExecFails)),
+    since(LATE_EXEC, measured("setresgid", Fails)),
+    since(LATE_EXEC, measured("setresuid", Fails)),
+    since(LATE_EXEC, measured("statx", ExecFails)),
     measured("umask", Untried),
     measured("write", Untried),
-    early("capset", Fails),
-    early("fchown", Untried),
+    since("1.28, at exec", early("close_range", Untried)),
+    since("1.28, at exec", early("fstat", ExecFails)),
     early("ioctl", Untried),
-    early("openat", Untried),
     early("prctl", Fails),
     early("pselect6", Fails),
-    early("read", Untried),
     early("rt_sigaction", Fails),
     early("rt_sigprocmask", Fails),
-    early("setgroups", Untried),
-    early("setresgid", Fails),
-    early("setresuid", Fails),
-    early("statx", Untried),
 ];
 
 /// The calls of a runtime, by name; those that it makes without `no_new_privs` alone come last.
@@ -141,9 +165,9 @@ pub const fn calls(runtime: Runtime) -> &'static [BaseCall] {
 pub const fn versions(runtime: Runtime) -> &'static str {
     match runtime {
         Runtime::Runc => {
-            "measured with runc 1.1.5 (Go 1.19.8, libseccomp 2.5.4); what 1.2 and 1.3 call besides is from their source"
+            "measured with runc 1.1.5 (Go 1.19.8, libseccomp 2.5.4); tried with 1.1.15, 1.2.9, 1.3.6, 1.4.3 and 1.5.2"
         }
-        Runtime::Crun => "measured with crun 1.8.1 (libseccomp 2.5.4)",
+        Runtime::Crun => "measured with crun 1.8.1 (libseccomp 2.5.4); tried with 1.21 and 1.28",
     }
 }
 
@@ -204,9 +228,41 @@ mod tests {
                 assert!(with.contains(name), "{name}");
             }
         }
+    }
+
+    /// runc 1.2.9, 1.3.6, 1.4.3 and 1.5.2 end with `reopen exec fifo: ... fstat ...: function not implemented` without it.
+    #[test]
+    fn runc_opens_its_fifo_under_the_filter_whatever_no_new_privs_is() {
+        let call = |name: &str| calls(Runtime::Runc).iter().find(|call| call.name == name).expect("a call");
+        for (name, denied) in [("fstat", Denied::Fails), ("fcntl", Denied::Starts)] {
+            assert!(names(Runtime::Runc, true).contains(&name), "{name}");
+            assert_eq!((call(name).denied, call(name).since), (denied, Some("1.2.8 and 1.3.3")));
+        }
+    }
+
+    /// crun 1.21 ends `exec` with `error opening file /proc/self/setgroups` without them.
+    #[test]
+    fn crun_drops_privileges_under_the_filter_at_exec() {
         assert_eq!(
             names(Runtime::Crun, true),
-            ["close", "execve", "exit", "exit_group", "restart_syscall", "rt_sigreturn", "umask", "write"]
+            [
+                "capset",
+                "close",
+                "execve",
+                "exit",
+                "exit_group",
+                "fchown",
+                "openat",
+                "read",
+                "restart_syscall",
+                "rt_sigreturn",
+                "setgroups",
+                "setresgid",
+                "setresuid",
+                "statx",
+                "umask",
+                "write"
+            ]
         );
     }
 }

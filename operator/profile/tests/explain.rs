@@ -7,6 +7,7 @@ mod oracle;
 
 use oracle::{NATIVE, generate};
 use portcullis_profile::{
+    Baseline,
     evaluate::{Evaluator, Passage, Runtime},
     explain::{Reach, explain},
     syscalls,
@@ -21,7 +22,8 @@ fn every_call_gets_as_far_as_evaluation_says() {
     });
     let config = ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() };
     let result = TestRunner::new(config).run(&case, |(profile, arguments)| {
-        let explanation = explain(&profile, Runtime::Runc, NATIVE).expect("no such profile is generated");
+        let explanation = explain(&profile, Runtime::Runc, NATIVE, &Baseline::strictest())
+            .expect("no such profile is generated");
         let counts = explanation.counts;
         let all = syscalls::calls(NATIVE).expect("a table").count();
         prop_assert_eq!(counts.allowed + counts.depends + counts.delegated + counts.denied, all);

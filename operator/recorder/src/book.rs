@@ -1,8 +1,7 @@
 //! What this node's recorder knows: pods, recordings, and what follows from the two.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
+    collections::{BTreeMap, BTreeSet, btree_map},
     time::{Duration, SystemTime},
 };
 
@@ -10,6 +9,7 @@ use portcullis_api::{SeccompRecording, SeccompRecordingPart};
 use portcullis_probe::{ContainerId, ContainerKey, Losses, PodUid, Recorded, Snapshot, Start, Target, Watch};
 
 use crate::{
+    pinned::{group, tag},
     pods::Pod,
     requests::Read,
     session::{Key, Session},
@@ -20,9 +20,17 @@ use crate::{
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
 
 /// Pods and recordings.
+///
+/// # Whose a container is
+/// The kernel says by which UID a container's cgroup is named, and that is its pod: the API server gives UIDs, and nobody chooses one.
+/// The cgroup of a static pod has a hash for a name, and the pod in the API that mirrors it says which. Anybody may say that who may
+/// create pods. So such a pod is believed of those containers alone that its status names, which a kubelet wrote, and nothing is told
+/// of others before one of them was seen.
 #[derive(Debug)]
 pub(crate) struct Book {
     node: String,
+    /// The UID of the Node, once it was read.
+    node_uid: Option<String>,
     /// Whether denied calls can be seen on this kernel.
     denials: bool,
     pods: BTreeMap<PodUid, Entry>,
@@ -36,6 +44,10 @@ struct Entry {
     pod: Pod,
     /// It is no longer in the API.
     gone: bool,
+    /// There was a cgroup by its own UID: it mirrors nothing.
+    runs_itself: bool,
+    /// Its status names a container of the static pod that it says to mirror.
+    is_mirror: bool,
     watched: bool,
     /// Containers that ran already when the pod was first watched.
     late: BTreeSet<ContainerId>,
@@ -43,9 +55,58 @@ struct Entry {
     first: Option<(u64, ContainerKey)>,
 }
 
+/// What is known of a container's pod.
+enum Whose {
+    /// It is none of the API's.
+    Nobodys,
+    /// Of the pod with this UID in the API.
+    Of(PodUid),
+    /// These say to mirror the static pod, and nothing shows that one of them does.
+    Claimed(Vec<PodUid>),
+}
+
+impl Entry {
+    fn new(pod: Pod) -> Self {
+        Self {
+            pod,
+            gone: false,
+            runs_itself: false,
+            is_mirror: false,
+            watched: false,
+            late: BTreeSet::new(),
+            first: None,
+        }
+    }
+
+    /// The static pod that it says to mirror, where it may.
+    fn mirrors(&self, node_uid: Option<&str>) -> Option<PodUid> {
+        let mirror = self.pod.mirror.as_ref().filter(|mirror| Some(mirror.node_uid.as_str()) == node_uid)?;
+        (!self.runs_itself).then_some(mirror.hash)
+    }
+
+    /// Notes which of its containers was seen first.
+    fn note_first(&mut self, recorded: &Recorded) {
+        let here = (recorded.container.instance, recorded.container.key);
+        self.first = Some(self.first.map_or(here, |first| first.min(here)));
+    }
+
+    /// Whether a container that no status names is the sandbox, or one that ran before: of those a status had told.
+    fn is_sandbox(&self, recorded: &Recorded) -> bool {
+        let container = &recorded.container;
+        !container.whole || self.first.is_some_and(|(_, key)| key == container.key)
+    }
+}
+
 impl Book {
     pub(crate) fn new(node: String, denials: bool) -> Self {
-        Self { node, denials, pods: BTreeMap::new(), sessions: BTreeMap::new(), losses: Losses::default() }
+        Self {
+            node,
+            node_uid: None,
+            denials,
+            pods: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            losses: Losses::default(),
+        }
     }
 
     /// What the node's counters of losses say now: a recording that begins next begins with that.
@@ -59,10 +120,7 @@ impl Book {
                 entry.pod.update(pod);
                 entry.gone = false;
             }
-            None => {
-                let entry = Entry { gone: false, watched: false, late: BTreeSet::new(), first: None, pod };
-                self.pods.insert(entry.pod.uid, entry);
-            }
+            None => drop(self.pods.insert(pod.uid, Entry::new(pod))),
         }
     }
 
@@ -102,7 +160,7 @@ impl Book {
     pub(crate) fn recording_applied(&mut self, recording: &SeccompRecording) -> Result<(), String> {
         let key = Key::of(recording);
         let over = is_over(recording);
-        let session = Session::of(recording, self.losses)?;
+        let session = Session::of(recording, &self.losses)?;
         match self.sessions.get_mut(&key) {
             Some(known) if known.uid() == session.uid() => {
                 known.update(session);
@@ -135,8 +193,9 @@ impl Book {
 
     /// The node's part of a recording was read.
     pub(crate) fn loaded(&mut self, key: &Key, uid: &str, read: Read) {
+        self.node_uid = read.node_uid.clone().or(self.node_uid.take());
         if let Some(session) = self.sessions.get_mut(key).filter(|session| session.uid() == uid) {
-            session.load(read, self.losses);
+            session.load(read, &self.losses);
         }
     }
 
@@ -163,14 +222,23 @@ impl Book {
             if !wanted {
                 continue;
             }
-            // What a container is forgotten by, once nothing watches it any more.
-            let tag = BuildHasherDefault::<DefaultHasher>::default().hash_one(uid);
             let start = if entry.pod.filtered { Start::Filter } else { Start::ContainerExec };
-            let watch = Watch { tag, start, denials: self.denials };
+            let watch =
+                Watch { tag: tag(*uid), start, group: group(&entry.pod.namespace), denials: self.denials };
             targets.insert(Target::Pod(*uid), watch);
-            let late =
-                entry.late.iter().map(|id| (Target::Container(*id), Watch { start: Start::Now, ..watch }));
-            targets.extend(late);
+            let mirrored = entry.mirrors(self.node_uid.as_deref());
+            if let Some(hash) = mirrored {
+                let watch = Watch { tag: tag(hash), ..watch };
+                match targets.entry(Target::Pod(hash)) {
+                    btree_map::Entry::Vacant(free) => drop(free.insert(watch)),
+                    btree_map::Entry::Occupied(mut taken) if entry.is_mirror => drop(taken.insert(watch)),
+                    btree_map::Entry::Occupied(_) => {}
+                }
+            }
+            let tag = tag(mirrored.unwrap_or(*uid));
+            let late = entry.late.iter();
+            targets
+                .extend(late.map(|id| (Target::Container(*id), Watch { tag, start: Start::Now, ..watch })));
         }
         targets
     }
@@ -206,19 +274,24 @@ impl Book {
         let keys: BTreeSet<_> = snapshot.containers.iter().map(|recorded| recorded.container.key).collect();
         let counted: BTreeSet<_> =
             snapshot.containers.iter().filter_map(|recorded| recorded.container.pod).collect();
-        self.losses = snapshot.losses;
+        let node_uid = self.node_uid.as_deref();
+        let has_counters = |entry: &Entry| {
+            let mirrored = entry.mirrors(node_uid);
+            counted.contains(&entry.pod.uid) || mirrored.is_some_and(|hash| counted.contains(&hash))
+        };
+        self.losses.clone_from(&snapshot.losses);
         for session in self.sessions.values_mut() {
             session.settle(&there, &keys);
             let runs = |entry: &Entry| !entry.gone && !entry.pod.over && session.wants(&entry.pod);
             let has_pods = self.pods.values().any(runs);
-            let may_lose = has_pods
-                || self.pods.iter().any(|(uid, entry)| counted.contains(uid) && session.wants(&entry.pod));
-            session.report_losses(snapshot.losses, may_lose);
+            let may_lose =
+                has_pods || self.pods.values().any(|entry| has_counters(entry) && session.wants(&entry.pod));
+            session.report_losses(&snapshot.losses, may_lose);
             if session.is_asked() {
                 session.answer(has_pods);
             }
         }
-        self.pods.retain(|uid, entry| !entry.gone || counted.contains(uid));
+        self.pods.retain(|_, entry| !entry.gone || has_counters(entry));
         forget
     }
 
@@ -227,18 +300,31 @@ impl Book {
         let container = &recorded.container;
         // Only pods are watched, so one without a pod is nobody's.
         let (Some(uid), Some(id)) = (container.pod, container.id) else { return true };
-        let Some(entry) = self.pods.get_mut(&uid) else { return true };
-        let here = (container.instance, container.key);
-        let first = entry.first.map_or(here, |first| first.min(here));
-        entry.first = Some(first);
+        let waited = container.removed.and_then(|removed| now.duration_since(removed).ok());
+        let waited = waited.is_some_and(|waited| waited > UNKNOWN_FOR);
+        let uid = match self.whose(uid, id, recorded) {
+            Whose::Of(uid) => uid,
+            Whose::Nobodys => return true,
+            Whose::Claimed(claimants) => {
+                let claimants = claimants.iter().filter_map(|uid| self.pods.get(uid));
+                let mut may_be_named = false;
+                for entry in claimants.filter(|entry| !entry.gone && !entry.pod.over) {
+                    may_be_named = true;
+                    if !entry.is_sandbox(recorded) {
+                        let sessions = self.sessions.values_mut().filter(|session| session.wants(&entry.pod));
+                        sessions.for_each(|session| session.note_unnamed(container.key, &entry.pod));
+                    }
+                }
+                return waited || !may_be_named;
+            }
+        };
+        let Some(entry) = self.pods.get(&uid) else { return true };
         let pod = &entry.pod;
         let ended = container.removed.is_some() || entry.gone || pod.over;
         let sessions = self.sessions.values_mut().filter(|session| session.wants(pod));
         let Some(identity) = pod.containers.get(&id) else {
-            let waited = container.removed.and_then(|removed| now.duration_since(removed).ok());
-            let decided = entry.gone || pod.over || waited.is_some_and(|waited| waited > UNKNOWN_FOR);
-            // The sandbox is in no status. One that was not seen from its making ran before, so a status had told of it.
-            let sandbox = !container.whole || first.1 == container.key;
+            let decided = entry.gone || pod.over || waited;
+            let sandbox = entry.is_sandbox(recorded);
             if !decided && !sandbox {
                 sessions.for_each(|session| session.note_unnamed(container.key, pod));
                 return false;
@@ -248,7 +334,7 @@ impl Book {
             }
             return sessions.fold(true, |told, session| {
                 session.report_unknown(recorded);
-                told && session.is_loaded() && !session.has_news()
+                told && session.is_told()
             });
         };
         let mut done = true;
@@ -262,6 +348,62 @@ impl Book {
         }
         // Nobody wants it, or everybody has it.
         done && (ended || !entry.watched)
+    }
+
+    /// Which pod a container is of, whose cgroup is named by this.
+    fn whose(&mut self, uid: PodUid, id: ContainerId, recorded: &Recorded) -> Whose {
+        if !uid.is_static() {
+            let Some(entry) = self.pods.get_mut(&uid) else { return Whose::Nobodys };
+            entry.runs_itself = true;
+            entry.note_first(recorded);
+            return Whose::Of(uid);
+        }
+        let node_uid = self.node_uid.as_deref();
+        let mut claimants = Vec::new();
+        for (own, entry) in &mut self.pods {
+            if entry.mirrors(node_uid) == Some(uid) {
+                entry.note_first(recorded);
+                entry.is_mirror |= entry.pod.containers.contains_key(&id);
+                claimants.push((*own, entry.is_mirror));
+            }
+        }
+        match claimants.iter().find(|(_, is_mirror)| *is_mirror) {
+            Some((own, _)) => Whose::Of(*own),
+            None if claimants.is_empty() => Whose::Nobodys,
+            None => Whose::Claimed(claimants.into_iter().map(|(own, _)| own).collect()),
+        }
+    }
+
+    /// The recordings for which this node needs an invitation, with their UIDs.
+    pub(crate) fn uninvited(&self) -> impl Iterator<Item = (&Key, &str)> {
+        let mut here: BTreeMap<&str, Vec<&Pod>> = BTreeMap::new();
+        for entry in self.pods.values().filter(|entry| !entry.gone) {
+            here.entry(&entry.pod.namespace).or_default().push(&entry.pod);
+        }
+        let wants = move |(key, session): &(&Key, &Session)| {
+            let pods = here.get(key.namespace.as_str()).into_iter().flatten();
+            session.wants_invitation(pods.copied().filter(|pod| session.wants(pod)))
+        };
+        self.sessions.iter().filter(wants).map(|(key, session)| (key, session.uid()))
+    }
+
+    /// By which the controller is asked for an invitation.
+    pub(crate) fn ask(&mut self, key: &Key) -> Option<SeccompRecordingPart> {
+        self.sessions.get_mut(key).map(|session| session.ask(&self.node))
+    }
+
+    /// The controller has invited this node to write for a recording, or has refused it.
+    pub(crate) fn answered(&mut self, key: &Key, uid: &str, invited: bool) {
+        if let Some(session) = self.sessions.get_mut(key).filter(|session| session.uid() == uid) {
+            session.answered(invited);
+        }
+    }
+
+    /// A part is not there, or may not be written.
+    pub(crate) fn lost_invitation(&mut self, key: &Key, uid: &str) {
+        if let Some(session) = self.sessions.get_mut(key).filter(|session| session.uid() == uid) {
+            session.lost_invitation();
+        }
     }
 
     /// The parts that are worth a write, with their versions.

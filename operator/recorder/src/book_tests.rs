@@ -38,6 +38,10 @@ fn uid() -> PodUid {
     "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00".parse().expect("a UID")
 }
 
+fn numbered(number: u8) -> PodUid {
+    format!("{number:08}-0000-4000-8000-000000000000").parse().expect("a UID")
+}
+
 fn pod(containers: &[(u8, &str)]) -> Pod {
     let identity = |name: &str| Identity {
         name: name.to_owned(),
@@ -47,6 +51,7 @@ fn pod(containers: &[(u8, &str)]) -> Pod {
     };
     Pod {
         uid: uid(),
+        mirror: None,
         namespace: "shop".to_owned(),
         labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
         containers: containers.iter().map(|(number, name)| (id(*number), identity(name))).collect(),
@@ -123,11 +128,13 @@ fn snapshot(containers: &[Recorded]) -> Snapshot {
 fn nothing_yet() -> Read {
     let platform = Platform { kernel: "6.18".to_owned(), runtime: "containerd://1.7".to_owned() };
     Read {
+        invited: true,
         ledger: Ledger::default(),
         invalid: None,
         platform: Some(platform),
         observed_generation: None,
         lost_before: None,
+        node_uid: Some("uid-of-node".to_owned()),
     }
 }
 
@@ -166,7 +173,7 @@ fn write(book: &mut Book, name: &str) {
 #[test]
 fn watches_the_pods_that_a_recording_selects_and_no_other() {
     let mut other = pod(&[]);
-    other.uid = "11111111111111111111111111111111".parse().unwrap();
+    other.uid = "11111111-1111-4111-8111-111111111111".parse().unwrap();
     other.labels.clear();
     let mut book = book(&pod(&[]), &[]);
     book.pod_applied(other);
@@ -327,11 +334,11 @@ fn a_deleted_pods_last_calls_are_told() {
 fn pods_that_went_while_nothing_was_recorded_are_forgotten() {
     let mut book = Book::new("node-1".to_owned(), true);
     for (number, listed) in [(1, false), (2, true)] {
-        book.pod_applied(Pod { uid: format!("{number:032}").parse().unwrap(), ..pod(&[]) });
+        book.pod_applied(Pod { uid: numbered(number), ..pod(&[]) });
         if listed {
             book.pods_listed(&[].into());
         } else {
-            book.pod_gone(format!("{number:032}").parse().unwrap());
+            book.pod_gone(numbered(number));
         }
         book.targets();
         assert_eq!(book.pods(), 0);
@@ -365,6 +372,9 @@ fn only_the_named_containers_are_recorded() {
 #[path = "losses_tests.rs"]
 mod losses;
 
+#[path = "mirror_tests.rs"]
+mod mirror;
+
 #[test]
 fn a_recording_that_has_ended_is_written_once_more_and_dropped() {
     let mut book = book(&pod(&[(1, "web")]), &[("web", 0)]);
@@ -392,3 +402,6 @@ fn a_recording_that_has_ended_is_written_once_more_and_dropped() {
 
 #[path = "bracket_tests.rs"]
 mod bracket;
+
+#[path = "invitation_tests.rs"]
+mod invitation;

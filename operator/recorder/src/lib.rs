@@ -1,8 +1,8 @@
 //! Records which system calls the pods of its node make.
 //!
 //! The kernel counts ([`portcullis_probe`]); [`follow`] learns of pods and recordings; the [`book`] knows what follows from the two; and
-//! [`record`] brings them together and writes, for each recording, this node's `SeccompRecordingPart`. Nothing is read but counters:
-//! no `/proc`, no runtime's socket, no other namespace of the host.
+//! [`record`] brings them together and writes, for each recording that the controller invites this node for, its `SeccompRecordingPart`.
+//! Nothing is read but counters: no `/proc`, no runtime's socket, no other namespace of the host.
 //!
 //! # Why a restart loses nothing of the pods that were watched before
 //! Counters and targets are pinned in the kernel, which goes on counting while no recorder runs. The one that starts next reads its parts
@@ -12,10 +12,13 @@
 mod book;
 #[cfg(test)]
 mod book_tests;
+mod bound;
 mod error;
 mod follow;
 mod heap;
+mod installation;
 mod metrics;
+mod pinned;
 mod pods;
 mod record;
 mod requests;
@@ -25,18 +28,18 @@ mod track;
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::DaemonSet;
-use kube::{Api, Client};
 use portcullis_probe::{Capacity, Probe};
 use portcullis_runtime::{Process, Reporter, watch::Watching};
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tracing::info;
 
 use crate::{
     book::Book,
+    bound::Bound,
+    installation::Installation,
     metrics::Metrics,
     record::{AtWork, Recorder},
     requests::Requests,
@@ -46,8 +49,6 @@ pub use crate::{error::Error, settings::Settings};
 /// How long an earlier recorder may hold the probe, and how often it is looked whether it still does.
 const LAST_ONE: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
-/// How long the question may take whether the recorder is being uninstalled.
-const ASK: Duration = Duration::from_secs(5);
 
 /// Records until shutdown.
 ///
@@ -59,24 +60,34 @@ const ASK: Duration = Duration::from_secs(5);
 pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     let first_sync = process.readiness.gate("first-sync");
     let client = portcullis_runtime::client().await?;
-    let Settings { node_name, pod_name, namespace, daemon_set, bpffs, containers } = settings;
+    let Settings {
+        node_name,
+        pod_name,
+        namespace,
+        daemon_set,
+        pins,
+        containers,
+        max_recordings_per_namespace,
+    } = settings;
     let metrics = Metrics::register(&process.registry)?;
     let reporter = Reporter::new(&process, client.clone(), pod_name)?;
     let mut probe = portcullis_probe::Settings::of_node(&node_name)?;
-    probe.bpffs.clone_from(&bpffs);
-    probe.capacity = Capacity::of_containers(containers);
+    probe.pins.clone_from(&pins);
+    probe.capacity = Capacity { containers, ..Capacity::default() };
     let probe = open(&probe).await?;
     heap::trim();
-    let (send, news) = mpsc::unbounded_channel();
+    let (send, news) = mpsc::channel(follow::WAITING);
     let watching = Watching {
         reporter: reporter.clone(),
         restarts: metrics.watch_restarts.clone(),
         shutdown: process.shutdown.clone(),
     };
     follow::follow(&process, &watching, &client, &node_name, &send);
+    let installation = Installation::follow(&process, &watching, &client, &namespace, &daemon_set);
     drop(send);
     let recorder = Recorder {
         book: Book::new(node_name.clone(), probe.sees_denials()),
+        bound: Bound::of(usize::try_from(max_recordings_per_namespace).unwrap_or(usize::MAX)),
         probe,
         news,
         requests: Requests::new(client.clone(), node_name.clone()),
@@ -87,8 +98,8 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
     };
     let probe = AtWork::new(recorder).run(process.shutdown.clone()).await?;
     drop(probe);
-    if is_uninstalled(client, &namespace, &daemon_set).await {
-        portcullis_probe::uninstall(&bpffs, &node_name)?;
+    if installation.is_deleted().await {
+        portcullis_probe::uninstall(&pins, &node_name)?;
         info!("the DaemonSet {daemon_set} is gone: the programs are detached and the counters removed");
     }
     Ok(())
@@ -102,15 +113,5 @@ async fn open(settings: &portcullis_probe::Settings) -> Result<Probe, Error> {
             Err(portcullis_probe::Error::Busy { .. }) if Instant::now() < until => sleep(LOOK_AGAIN).await,
             opened => return Ok(opened?),
         }
-    }
-}
-
-/// Whether the DaemonSet is gone, or going, or its rights are: they go together. An API server that does not answer says nothing.
-async fn is_uninstalled(client: Client, namespace: &str, name: &str) -> bool {
-    let sets: Api<DaemonSet> = Api::namespaced(client, namespace);
-    match timeout(ASK, sets.get(name)).await {
-        Ok(Ok(set)) => set.metadata.deletion_timestamp.is_some(),
-        Ok(Err(kube::Error::Api(status))) => matches!(status.code, 401 | 403 | 404),
-        Ok(Err(_)) | Err(_) => false,
     }
 }

@@ -1,9 +1,12 @@
 //! What the node lost that can be told of no container, and which recordings that is told of.
 
 use super::*;
+use crate::pinned::group;
 
 fn lost(no_room: u64) -> Losses {
-    Losses { no_room, ..Losses::default() }
+    // What others' containers lost is nothing of these.
+    let no_room_in = BTreeMap::from([(group("shop"), no_room), (group("elsewhere"), 1000 * no_room)]);
+    Losses { no_room_in, no_room: 1001 * no_room, ..Losses::default() }
 }
 
 fn seen(no_room: u64) -> Snapshot {

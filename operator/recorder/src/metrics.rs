@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) written: IntCounter,
     /// Requests for parts that failed.
     pub(crate) failed: IntCounter,
+    /// Recordings for which the controller did not invite this node.
+    pub(crate) refused: IntCounter,
 }
 
 impl Metrics {
@@ -69,9 +71,23 @@ impl Metrics {
                 name("part_requests_failed_total"),
                 "Requests for SeccompRecordingParts that failed and are tried again",
             )?,
+            refused: IntCounter::new(
+                name("parts_refused_total"),
+                "SeccompRecordingParts that the controller deleted because it saw no pod of the recording on the node",
+            )?,
         };
-        let Self { watch_restarts, recordings, targets, containers, attached, lost, round, written, failed } =
-            metrics.clone();
+        let Self {
+            watch_restarts,
+            recordings,
+            targets,
+            containers,
+            attached,
+            lost,
+            round,
+            written,
+            failed,
+            refused,
+        } = metrics.clone();
         registry.register(Box::new(watch_restarts))?;
         for gauge in [recordings, targets, containers, attached] {
             registry.register(Box::new(gauge))?;
@@ -80,13 +96,14 @@ impl Metrics {
         registry.register(Box::new(round))?;
         registry.register(Box::new(written))?;
         registry.register(Box::new(failed))?;
+        registry.register(Box::new(refused))?;
         Ok(metrics)
     }
 
     /// Shows what a snapshot says.
     pub(crate) fn show(&self, snapshot: &Snapshot) {
         self.containers.set(i64::try_from(snapshot.containers.len()).unwrap_or(i64::MAX));
-        let Losses { no_room, too_deep, uncached, unpaired, unmarked } = snapshot.losses;
+        let Losses { no_room, no_room_in: _, too_deep, uncached, unpaired, unmarked } = &snapshot.losses;
         for (kind, count) in [
             ("no_room", no_room),
             ("too_deep", too_deep),
@@ -94,7 +111,7 @@ impl Metrics {
             ("unpaired", unpaired),
             ("unmarked", unmarked),
         ] {
-            self.lost.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.lost.with_label_values(&[kind]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
     }
 

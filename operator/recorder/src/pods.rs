@@ -3,19 +3,24 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{self as core, ContainerStatus, SeccompProfile, SecurityContext};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_api::RUN_LABEL;
 use portcullis_probe::{ContainerId, PodUid};
 use portcullis_profile::recording::Exit;
 
-/// The kubelet names the cgroup of a static pod by this hash and not by the UID of its mirror in the API
-/// (`ConfigMirrorAnnotationKey` in pkg/kubelet/types/constants.go).
+/// The annotations of a static pod's mirror: the hash that names the static pod's cgroup, and where the kubelet had its manifest from
+/// (`ConfigMirrorAnnotationKey` and `ConfigSourceAnnotationKey` in pkg/kubelet/types).
 const MIRROR: &str = "kubernetes.io/config.mirror";
+const SOURCE: &str = "kubernetes.io/config.source";
+const SOURCES: [&str; 2] = ["file", "http"];
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Pod {
-    /// By which its cgroup is named.
+    /// As the API server gave it. Nothing that a pod says of itself takes its place.
     pub(crate) uid: PodUid,
+    /// The static pod that it says to be the mirror of.
+    pub(crate) mirror: Option<Mirror>,
     pub(crate) namespace: String,
     pub(crate) labels: BTreeMap<String, String>,
     /// What its status has told of its containers so far, init and ephemeral ones and earlier lives among them.
@@ -24,6 +29,16 @@ pub(crate) struct Pod {
     pub(crate) filtered: bool,
     /// Whether it has ended and nothing in it will start again.
     pub(crate) over: bool,
+}
+
+/// What a pod says that mirrors a static one. Whoever may create pods can say the same, so it is believed only of containers that the
+/// pod's status names, which only a kubelet writes ([`crate::book::Book`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mirror {
+    /// By which the static pod's cgroup is named.
+    pub(crate) hash: PodUid,
+    /// The UID of the Node that owns the mirror.
+    pub(crate) node_uid: String,
 }
 
 /// Which container of its pod one is.
@@ -38,14 +53,14 @@ pub(crate) struct Identity {
 }
 
 impl Pod {
-    /// Reads a pod. None where it has no UID that a cgroup could be named by.
-    pub(crate) fn read(pod: &core::Pod) -> Option<Self> {
+    /// Reads a pod of a node. None where it has no UID that a cgroup could be named by.
+    pub(crate) fn read(pod: &core::Pod, node: &str) -> Option<Self> {
         let metadata = &pod.metadata;
-        let mirrored = metadata.annotations.as_ref().and_then(|annotations| annotations.get(MIRROR));
-        let uid = mirrored.or(metadata.uid.as_ref())?.parse().ok()?;
+        let uid = metadata.uid.as_ref()?.parse().ok().filter(|uid: &PodUid| !uid.is_static())?;
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         Some(Self {
             uid,
+            mirror: mirror(metadata, node),
             namespace: metadata.namespace.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
             containers: identities(pod),
@@ -65,6 +80,16 @@ impl Pod {
         containers.extend(newer.containers);
         *self = Self { containers, ..newer };
     }
+}
+
+fn mirror(metadata: &ObjectMeta, node: &str) -> Option<Mirror> {
+    let annotations = metadata.annotations.as_ref()?;
+    let hash = annotations.get(MIRROR)?.parse().ok().filter(|hash: &PodUid| hash.is_static())?;
+    SOURCES.contains(&annotations.get(SOURCE)?.as_str()).then_some(())?;
+    let mut owners = metadata.owner_references.iter().flatten();
+    let owner = owners
+        .find(|owner| owner.api_version == "v1" && owner.kind == "Node" && owner.controller == Some(true))?;
+    (owner.name == node).then(|| Mirror { hash, node_uid: owner.uid.clone() })
 }
 
 fn identities(pod: &core::Pod) -> BTreeMap<ContainerId, Identity> {
@@ -139,7 +164,7 @@ mod tests {
     const EARLIER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
 
     fn read(pod: Value) -> Pod {
-        Pod::read(&serde_json::from_value(pod).expect("a pod")).expect("it has a UID")
+        Pod::read(&serde_json::from_value(pod).expect("a pod"), "node-1").expect("it has a UID")
     }
 
     fn pod(spec: &Value, status: &Value) -> Pod {
@@ -170,13 +195,44 @@ mod tests {
         );
     }
 
+    const HASH: &str = "0123456789abcdef0123456789abcdef";
+
+    /// A mirror as the kubelet makes it, but for what a test changes.
+    fn mirror_of(change: impl FnOnce(&mut Value)) -> Pod {
+        let mut metadata = json!({
+            "uid": "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00",
+            "annotations": {MIRROR: HASH, SOURCE: "file"},
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "uid-of-node", "controller": true},
+            ],
+        });
+        change(&mut metadata);
+        read(json!({"metadata": metadata}))
+    }
+
     #[test]
-    fn a_static_pods_cgroup_has_the_name_of_its_file() {
-        let hash = "0123456789abcdef0123456789abcdef";
-        let pod = read(json!({
-            "metadata": {"uid": "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00", "annotations": {MIRROR: hash}},
-        }));
-        assert_eq!(pod.uid, hash.parse().unwrap());
+    fn a_mirror_is_known_by_its_own_uid_and_says_whose_mirror_it_is() {
+        let pod = mirror_of(|_| ());
+        assert_eq!(pod.uid.to_string(), "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00");
+        let mirror = Mirror { hash: HASH.parse().unwrap(), node_uid: "uid-of-node".to_owned() };
+        assert_eq!(pod.mirror, Some(mirror));
+    }
+
+    #[test]
+    fn what_no_kubelet_of_this_node_made_is_no_mirror() {
+        let changes: [fn(&mut Value); 8] = [
+            |pod| pod["annotations"][MIRROR] = json!("11111111-1111-4111-8111-111111111111"),
+            |pod| pod["annotations"][MIRROR] = json!(HASH.to_uppercase()),
+            |pod| pod["annotations"][MIRROR] = json!("mirror"),
+            |pod| pod["annotations"][SOURCE] = json!("api"),
+            |pod| drop(pod["annotations"].as_object_mut().unwrap().remove(SOURCE)),
+            |pod| pod["ownerReferences"] = json!([]),
+            |pod| pod["ownerReferences"][0]["name"] = json!("node-2"),
+            |pod| pod["ownerReferences"][0]["kind"] = json!("ReplicaSet"),
+        ];
+        for change in changes {
+            assert_eq!(mirror_of(change).mirror, None);
+        }
     }
 
     #[test]

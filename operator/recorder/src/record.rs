@@ -13,7 +13,7 @@ use portcullis_api::SeccompRecording;
 use portcullis_probe::{Attachment, Probe, Target, Watch};
 use portcullis_runtime::{Level, ReadinessGate, Report, Reporter};
 use tokio::{
-    sync::mpsc::UnboundedReceiver,
+    sync::mpsc::Receiver,
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use tracing::{debug, info};
 use crate::{
     Error,
     book::Book,
+    bound::{Bound, Moved},
     follow::News,
     metrics::Metrics,
     requests::{Failed, Read, Requests},
@@ -40,6 +41,7 @@ const LAST_WRITES: Duration = Duration::from_secs(5);
 /// What a request came to.
 enum Done {
     Read { key: Key, uid: String, result: Result<Box<Read>, Failed> },
+    Asked { key: Key, uid: String, result: Result<bool, Failed> },
     Wrote { key: Key, uid: String, version: u64, result: Result<(), Failed> },
 }
 
@@ -58,6 +60,10 @@ impl Pace {
 
     fn is_free(&self, now: Instant) -> bool {
         !self.busy && now >= self.not_before
+    }
+
+    fn answered(&mut self) {
+        self.busy = false;
     }
 
     fn failed(&mut self) {
@@ -84,7 +90,8 @@ fn pauses() -> ExponentialBackoff {
 pub(crate) struct Recorder {
     pub(crate) probe: Probe,
     pub(crate) book: Book,
-    pub(crate) news: UnboundedReceiver<News>,
+    pub(crate) bound: Bound,
+    pub(crate) news: Receiver<News>,
     pub(crate) requests: Requests,
     pub(crate) reporter: Reporter,
     pub(crate) metrics: Metrics,
@@ -105,6 +112,8 @@ pub(crate) struct AtWork {
     containers: usize,
     paces: BTreeMap<Key, Pace>,
     under_way: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Questions that the controller has not answered.
+    asked: FuturesUnordered<BoxFuture<'static, Done>>,
 }
 
 impl AtWork {
@@ -117,6 +126,7 @@ impl AtWork {
             containers: 0,
             paces: BTreeMap::new(),
             under_way: FuturesUnordered::new(),
+            asked: FuturesUnordered::new(),
         }
     }
 
@@ -133,6 +143,7 @@ impl AtWork {
                     None => return Err(Error::WatchesEnded),
                 },
                 Some(done) = self.under_way.next(), if !self.under_way.is_empty() => self.done(done)?,
+                Some(done) = self.asked.next(), if !self.asked.is_empty() => self.done(done)?,
                 _ = rounds.tick(), if self.has_work() => self.round()?,
             }
             self.start_requests();
@@ -171,26 +182,46 @@ impl AtWork {
                 self.synced(0)?;
             }
             News::Recording(recording) => {
-                // The same where the recording itself says which run is under way, or has ended: its last write is about to be made.
-                if self.is_synced() && self.recorder.book.changes_recording(&recording) {
-                    self.round()?;
-                }
-                self.recorder.book.note_losses(self.recorder.probe.losses()?);
-                if let Err(problem) = self.recorder.book.recording_applied(&recording) {
-                    self.recorder.reporter.report(Report {
-                        level: Level::Warning,
-                        reason: "InvalidRecording",
-                        action: "Record",
-                        message: format!("{}: {problem}; nothing is recorded for it", Key::of(&recording)),
-                        object: Some(recording.object_ref(&())),
-                    });
-                }
+                let moved = self.recorder.bound.applied(*recording);
+                self.moved(&moved)?;
             }
-            News::RecordingGone(key) => self.recorder.book.recording_gone(&key),
+            News::RecordingGone(key) => {
+                self.recorder.book.recording_gone(&key);
+                let moved = self.recorder.bound.gone(&key);
+                self.moved(&moved)?;
+            }
             News::RecordingsListed(there) => {
                 self.recorder.book.recordings_listed(&there);
+                let moved = self.recorder.bound.listed(&there);
+                self.moved(&moved)?;
                 self.synced(1)?;
             }
+            // Whoever waits for it ends with the process.
+            News::Turn(turn) => drop(turn.send(())),
+        }
+        Ok(())
+    }
+
+    fn moved(&mut self, moved: &Moved) -> Result<(), Error> {
+        moved.beyond.iter().for_each(|key| self.recorder.book.recording_gone(key));
+        moved.within.iter().try_for_each(|recording| self.learn_recording(recording))
+    }
+
+    fn learn_recording(&mut self, recording: &SeccompRecording) -> Result<(), Error> {
+        // What was counted until now is of before, where the recording itself says which run is under way, or has ended: its last write is
+        // about to be made.
+        if self.is_synced() && self.recorder.book.changes_recording(recording) {
+            self.round()?;
+        }
+        self.recorder.book.note_losses(self.recorder.probe.losses()?);
+        if let Err(problem) = self.recorder.book.recording_applied(recording) {
+            self.recorder.reporter.report(Report {
+                level: Level::Warning,
+                reason: "InvalidRecording",
+                action: "Record",
+                message: format!("{}: {problem}; nothing is recorded for it", Key::of(recording)),
+                object: Some(recording.object_ref(&())),
+            });
         }
         Ok(())
     }
@@ -289,6 +320,8 @@ impl AtWork {
                 );
             }
         }
+        self.ask(now);
+        let Recorder { book, requests, .. } = &self.recorder;
         for (key, session) in book.news() {
             let pace = self.paces.entry(key.clone()).or_insert_with(Pace::new);
             let rested = pace.wrote.is_none_or(|wrote| now.duration_since(wrote) >= every);
@@ -311,6 +344,28 @@ impl AtWork {
         self.paces.retain(|key, pace| pace.busy || book.has(key));
     }
 
+    /// Asks for the invitations that are needed.
+    fn ask(&mut self, now: Instant) {
+        let Recorder { book, requests, .. } = &mut self.recorder;
+        let uninvited: Vec<_> = book.uninvited().map(|(key, uid)| (key.clone(), uid.to_owned())).collect();
+        for (key, uid) in uninvited {
+            let pace = self.paces.entry(key.clone()).or_insert_with(Pace::new);
+            if !pace.is_free(now) {
+                continue;
+            }
+            let Some(question) = book.ask(&key) else { continue };
+            pace.busy = true;
+            let requests = requests.clone();
+            self.asked.push(
+                async move {
+                    let result = requests.ask(&question).await;
+                    Done::Asked { key, uid, result }
+                }
+                .boxed(),
+            );
+        }
+    }
+
     fn done(&mut self, done: Done) -> Result<(), Error> {
         match done {
             Done::Read { key, uid, result } => match result {
@@ -324,7 +379,19 @@ impl AtWork {
                     }
                     self.recorder.book.loaded(&key, &uid, *read);
                 }
-                Err(failed) => self.failed("read", &key, uid, &failed),
+                Err(failed) => self.failed("read", "PartNotRead", &key, uid, &failed),
+            },
+            Done::Asked { key, uid, result } => match result {
+                Ok(invited) => {
+                    self.paced(&key, if invited { Pace::answered } else { Pace::failed });
+                    self.recorder.book.answered(&key, &uid, invited);
+                    self.recorder.book.drop_ended();
+                    if !invited {
+                        self.recorder.metrics.refused.inc();
+                        info!(object = %key, "the controller has seen no pod of it on this node, so nothing is written for it");
+                    }
+                }
+                Err(failed) => self.failed("ask for", "PartNotInvited", &key, uid, &failed),
             },
             Done::Wrote { key, uid, version, result } => match result {
                 Ok(()) => {
@@ -334,7 +401,12 @@ impl AtWork {
                     self.recorder.book.drop_ended();
                     debug!(object = %key, version, "wrote this node's part");
                 }
-                Err(failed) => self.failed("write", &key, uid, &failed),
+                Err(failed) => {
+                    if failed.may_be_of_no_invitation() {
+                        self.recorder.book.lost_invitation(&key, &uid);
+                    }
+                    self.failed("write", "PartNotWritten", &key, uid, &failed);
+                }
             },
         }
         Ok(())
@@ -346,7 +418,7 @@ impl AtWork {
         }
     }
 
-    fn failed(&mut self, what: &str, key: &Key, uid: String, failed: &Failed) {
+    fn failed(&mut self, what: &str, reason: &'static str, key: &Key, uid: String, failed: &Failed) {
         self.paced(key, Pace::failed);
         self.recorder.metrics.failed.inc();
         if failed.is_of_a_namespace_that_goes() {
@@ -356,7 +428,7 @@ impl AtWork {
         let why = format!(
             "can't {what} this node's part of {key}: {failed}; it is tried again, and the kernel goes on counting"
         );
-        self.warn(if what == "read" { "PartNotRead" } else { "PartNotWritten" }, key, uid, why);
+        self.warn(reason, key, uid, why);
     }
 
     fn warn(&self, reason: &'static str, key: &Key, uid: String, message: String) {

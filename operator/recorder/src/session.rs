@@ -15,6 +15,7 @@ use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded, observation
 use portcullis_profile::recording::{Ledger, Losses, MAX_OPEN, OTHERS, Observation, Source, Subject};
 
 use crate::{
+    pinned::group,
     pods::Pod,
     requests::Read,
     track::{Sighting, Track, counters_of, source},
@@ -39,6 +40,17 @@ impl fmt::Display for Key {
     }
 }
 
+/// Whether this node may write for a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// The controller has not answered.
+    Unknown,
+    /// It has seen pods of the recording here.
+    Invited,
+    /// It has seen none.
+    Refused,
+}
+
 /// A recording under way.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -60,6 +72,7 @@ pub(crate) struct Session {
     unanswered: Option<BTreeSet<ContainerKey>>,
     /// The version in which the generation is answered, which is written without waiting.
     answer: u64,
+    standing: Standing,
     /// None until the node's part was read.
     ledger: Option<Ledger>,
     tracks: BTreeMap<ContainerKey, Track>,
@@ -80,13 +93,15 @@ impl Session {
     ///
     /// # Errors
     /// In words, where its selector can't be read or the object is not the API server's.
-    pub(crate) fn of(recording: &SeccompRecording, losses: NodeLosses) -> Result<Self, String> {
+    pub(crate) fn of(recording: &SeccompRecording, losses: &NodeLosses) -> Result<Self, String> {
         let selector = LabelSelector::from(&recording.spec.pod_selector);
         let selector = Selector::try_from(selector).map_err(|error| format!("spec.podSelector: {error}"))?;
         let owner = recording.owner_reference().ok_or("metadata.uid is missing")?;
         let created = recording.metadata.creation_timestamp.as_ref();
+        let key = Key::of(recording);
+        let losses_before = of_counters(losses, &key.namespace);
         Ok(Self {
-            key: Key::of(recording),
+            key,
             uid: owner.uid.clone(),
             owner,
             created: created.map_or(0, |time| seconds(time.0.into())),
@@ -97,9 +112,10 @@ impl Session {
             unnamed: BTreeMap::new(),
             unanswered: None,
             answer: 0,
+            standing: Standing::Unknown,
             ledger: None,
             tracks: BTreeMap::new(),
-            losses_before: of_counters(losses),
+            losses_before,
             could_lose: false,
             version: 0,
             written: 0,
@@ -192,12 +208,14 @@ impl Session {
     }
 
     /// Goes on from what an earlier recorder of this node wrote.
-    pub(crate) fn load(&mut self, read: Read, losses: NodeLosses) {
-        let Read { mut ledger, invalid, platform, observed_generation, lost_before } = read;
+    pub(crate) fn load(&mut self, read: Read, losses: &NodeLosses) {
+        let Read { invited, mut ledger, invalid, platform, observed_generation, lost_before, node_uid: _ } =
+            read;
+        self.standing = if invited { Standing::Invited } else { Standing::Unknown };
         if let Some(before) = lost_before {
             self.could_lose = true;
             let reported = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
-            let now = of_counters(losses);
+            let now = of_counters(losses, &self.key.namespace);
             let goes_on = now.calls >= before.calls.saturating_add(reported.calls)
                 && now.denials >= before.denials.saturating_add(reported.denials);
             if goes_on {
@@ -289,13 +307,13 @@ impl Session {
 
     /// Takes in what the node lost that can be told of no container. That is nothing of a recording that has no pod here (`may_lose`), and
     /// had none at the last look.
-    pub(crate) fn report_losses(&mut self, losses: NodeLosses, may_lose: bool) {
+    pub(crate) fn report_losses(&mut self, losses: &NodeLosses, may_lose: bool) {
         let Some(ledger) = &mut self.ledger else {
             self.could_lose |= may_lose;
             return;
         };
         let known = ledger.reported(&of_the_node()).map_or(Losses::default(), |seen| seen.losses);
-        let now = of_counters(losses);
+        let now = of_counters(losses, &self.key.namespace);
         let could_lose = std::mem::replace(&mut self.could_lose, may_lose);
         if !may_lose && !could_lose {
             self.losses_before = less(now, known);
@@ -310,10 +328,12 @@ impl Session {
         }
     }
 
-    /// Whether this recording no longer needs what the kernel has of a container that has ended.
+    /// Whether this recording no longer needs what the kernel has of a container that has ended. One for which the node was refused keeps in
+    /// mind what it saw, and the kernel's room is for those that can be told.
     pub(crate) fn is_done_with(&self, key: ContainerKey) -> bool {
         let ended_in = self.tracks.get(&key).and_then(|track| track.ended_in);
-        self.is_loaded() && ended_in.is_some_and(|version| version <= self.written)
+        let is_told = |version| version <= self.written || self.standing == Standing::Refused;
+        self.is_loaded() && ended_in.is_some_and(is_told)
     }
 
     /// Settles the sources whose counters are gone. `there` are the containers that the kernel still has, by id and instance.
@@ -337,14 +357,48 @@ impl Session {
         }
     }
 
-    /// Whether there is something to write.
+    /// Whether there is something to write, and it may be written.
     pub(crate) fn has_news(&self) -> bool {
-        self.version > self.written
+        self.standing == Standing::Invited && self.version > self.written
+    }
+
+    /// Whether all is written that can be.
+    pub(crate) fn is_told(&self) -> bool {
+        self.is_loaded() && (self.version <= self.written || self.standing == Standing::Refused)
     }
 
     /// Whether there is nothing left to do for it.
     pub(crate) fn is_over(&self) -> bool {
-        self.ending && self.is_loaded() && !self.has_news()
+        self.ending && self.is_told()
+    }
+
+    /// Whether the controller is to be asked for an invitation, given the pods of the recording that are here. Early, so that it looks while
+    /// the pods are there. One that refused is asked again only once there is a pod for it to see.
+    pub(crate) fn wants_invitation<'p>(&self, mut pods: impl Iterator<Item = &'p Pod>) -> bool {
+        self.is_loaded()
+            && match self.standing {
+                Standing::Invited => false,
+                Standing::Unknown => {
+                    self.version > self.written || self.goes_on() && pods.any(|pod| !pod.over)
+                }
+                Standing::Refused => self.goes_on() && pods.next().is_some(),
+            }
+    }
+
+    /// By which the controller is asked. Until it answers, the kernel keeps what it has.
+    pub(crate) fn ask(&mut self, node: &str) -> SeccompRecordingPart {
+        self.standing = Standing::Unknown;
+        self.object(SeccompRecordingPartSpec::asking(&self.key.name, &self.uid, node))
+    }
+
+    /// The controller has answered.
+    pub(crate) fn answered(&mut self, invited: bool) {
+        self.standing = if invited { Standing::Invited } else { Standing::Refused };
+    }
+
+    /// The part is not there, or may not be written.
+    pub(crate) fn lost_invitation(&mut self) {
+        self.standing = Standing::Unknown;
     }
 
     /// What to write now, and which version that is. None while the part was not read.
@@ -354,10 +408,14 @@ impl Session {
         let spec = SeccompRecordingPartSpec::of_node(&self.key.name, &self.uid, node, self.ledger.as_ref()?)
             .observing(generation)
             .beginning_with(self.losses_before);
+        Some((self.object(spec), self.version))
+    }
+
+    fn object(&self, spec: SeccompRecordingPartSpec) -> SeccompRecordingPart {
         let mut part = SeccompRecordingPart::new(&spec.object_name(), spec);
         part.metadata.namespace = Some(self.key.namespace.clone());
         part.metadata.owner_references = Some(vec![self.owner.clone()]);
-        Some((part, self.version))
+        part
     }
 
     /// A version was written.
@@ -366,9 +424,11 @@ impl Session {
     }
 }
 
-/// What the node's counters say. Of a task that is not known as its application's at least one call is missing.
-const fn of_counters(losses: NodeLosses) -> Losses {
-    Losses { calls: losses.no_room.saturating_add(losses.unmarked), values: 0, denials: losses.unpaired }
+/// What the node's counters say of what a recording may have lost: of its own namespace's containers, those that had no room. Of a task that
+/// is not known as its application's at least one call is missing.
+fn of_counters(losses: &NodeLosses, namespace: &str) -> Losses {
+    let no_room = losses.no_room_in.get(&group(namespace)).copied().unwrap_or(0);
+    Losses { calls: no_room.saturating_add(losses.unmarked), values: 0, denials: losses.unpaired }
 }
 
 const fn less(losses: Losses, before: Losses) -> Losses {

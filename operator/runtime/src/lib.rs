@@ -1,4 +1,4 @@
-//! Start-up shared by the server roles: logs, metrics and health server, shutdown, supervised tasks, reports, watches, leader lease.
+//! Start-up shared by the server roles: logs, probes, metrics, shutdown, supervised tasks, reports, watches, leader lease.
 //!
 //! A role's life: [`start`] makes a [`Process`]; the role registers its readiness gates and metrics, spawns what must not end with
 //! [`Process::supervise`], and runs inside [`Process::run`] until [`Process::shutdown`] is cancelled.

@@ -15,7 +15,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{Instrument as _, error, error_span, info};
 
-use crate::{Readiness, Settings, VERSION, explain, logs, metrics, server};
+use crate::{
+    Readiness, Settings, VERSION, client, explain, logs, metrics,
+    server::{self, Access, Limits, Metrics, Port, Probes, Tls},
+};
 
 /// How long the tasks may take to end after SIGTERM; a pod's own grace is 30 s.
 const DRAIN: Duration = Duration::from_secs(20);
@@ -42,13 +45,18 @@ pub enum StartError {
     #[error("logging is set up already")]
     LogsTwice,
     /// The address is in use or not this machine's.
-    #[error("can't listen on {address} (--listen)")]
+    #[error("can't listen on {address} ({setting})")]
     Listen {
         /// What was given.
         address: SocketAddr,
+        /// The flag that says so.
+        setting: &'static str,
         /// The error of bind(2) or listen(2).
         source: std::io::Error,
     },
+    /// There is no certificate for the metrics.
+    #[error("can't serve metrics over TLS (--metrics-secure)")]
+    Tls(#[source] BoxError),
     /// A signal handler can't be installed.
     #[error("can't handle SIGTERM and SIGINT")]
     Signals(#[source] std::io::Error),
@@ -127,19 +135,50 @@ pub struct Process {
     failures: Arc<Mutex<Option<mpsc::UnboundedReceiver<Failure>>>>,
 }
 
-/// Sets up logging, the signal handlers and the metrics and health server. Must be called inside a tokio runtime.
+/// Sets up logging, the signal handlers and the servers of probes and metrics. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// Where a setting can't be used or the address can't be listened on.
+/// Where a setting can't be used or an address can't be listened on.
 pub fn start(role: &'static str, settings: &Settings) -> Result<Process, StartError> {
     logs::install(settings)?;
     let process = Process::new(role)?;
-    let listener = server::bind(settings.listen)?;
+    let (probes_at, metrics_at) = (settings.health_probe_bind_address, settings.metrics_bind_address);
+    let probes = Port::bind(probes_at, "--health-probe-bind-address", Limits::PROBES)?;
+    let metrics = Port::bind(metrics_at, "--metrics-bind-address", Limits::METRICS)?;
     process.supervise("signals", wait_for_signals(process.shutdown.clone())?);
-    let pages = server::Pages { registry: process.registry.clone(), readiness: process.readiness.clone() };
-    process.supervise("server", server::serve(listener, pages, process.shutdown.clone()));
-    info!(role, version = VERSION, listen = %settings.listen, "started");
+    let tls = match settings {
+        Settings { metrics_secure: true, metrics_cert_path, .. } => {
+            Some(Tls::new(metrics_cert_path.clone()).map_err(|error| StartError::Tls(error.into()))?)
+        }
+        _ => None,
+    };
+    // By the role's own runtime: one that no longer turns is not live.
+    let pages = Probes { readiness: process.readiness.clone() };
+    process.supervise("probes", probes.serve(pages, None, process.shutdown.clone()));
+    let (registry, shutdown) = (process.registry.clone(), process.shutdown.clone());
+    // On a thread of their own: whoever asks for them takes no time from the role.
+    let served = server::on_own_thread("metrics", || serve_metrics(metrics, registry, tls, shutdown));
+    process.supervise("metrics", served);
+    info!(role, version = VERSION, probes = %probes_at, metrics = %metrics_at, "started");
     Ok(process)
+}
+
+async fn serve_metrics(
+    port: Port,
+    registry: Registry,
+    tls: Option<Tls>,
+    shutdown: CancellationToken,
+) -> Result<(), BoxError> {
+    let Some(tls) = tls else {
+        return Ok(port.serve(Metrics::open(registry), None, shutdown).await?);
+    };
+    // Its own, because a client belongs to the runtime that made it.
+    let access = Access::new(client().await?);
+    let (pages, acceptor) = (Metrics::guarded(registry, access)?, tls.acceptor()?);
+    tokio::select! {
+        served = port.serve(pages, Some(acceptor), shutdown) => Ok(served?),
+        () = tls.follow() => Ok(()),
+    }
 }
 
 fn wait_for_signals(

@@ -1,6 +1,6 @@
 //! Settings that every role has.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 /// Settings that every role has.
 #[derive(Clone, Debug, clap::Args)]
@@ -17,15 +17,37 @@ pub struct Settings {
         help_heading = "Options of every role"
     )]
     pub log_level: String,
-    /// Where to serve /livez, /readyz and /metrics.
+    /// Where to serve /livez and /readyz, for the kubelet.
     #[arg(
         long,
-        env = "PORTCULLIS_LISTEN",
+        env = "PORTCULLIS_HEALTH_PROBE_BIND_ADDRESS",
+        default_value = "0.0.0.0:8081",
+        global = true,
+        help_heading = "Options of every role"
+    )]
+    pub health_probe_bind_address: SocketAddr,
+    /// Where to serve /metrics.
+    #[arg(
+        long,
+        env = "PORTCULLIS_METRICS_BIND_ADDRESS",
         default_value = "0.0.0.0:8080",
         global = true,
         help_heading = "Options of every role"
     )]
-    pub listen: SocketAddr,
+    pub metrics_bind_address: SocketAddr,
+    /// Serve /metrics over TLS, and only to whom the API server permits `get` of the nonResourceURL /metrics, by their bearer token.
+    #[arg(long, env = "PORTCULLIS_METRICS_SECURE", global = true, help_heading = "Options of every role")]
+    pub metrics_secure: bool,
+    /// A directory with tls.crt and tls.key for --metrics-secure, read again when they change. Without it a certificate is made at
+    /// the start, which nobody can verify.
+    #[arg(
+        long,
+        env = "PORTCULLIS_METRICS_CERT_PATH",
+        requires = "metrics_secure",
+        global = true,
+        help_heading = "Options of every role"
+    )]
+    pub metrics_cert_path: Option<PathBuf>,
 }
 
 /// The form of a log line.

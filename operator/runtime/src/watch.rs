@@ -37,10 +37,16 @@ pub enum Change<K> {
     Deleted(K),
 }
 
-/// Waits before the next object of a list is looked at; never before an event of a watch.
+/// How fast objects are looked at.
 pub trait Pace {
-    /// Returns when it is time.
+    /// Returns when it is time for the next object of a list.
     fn ready(&self) -> impl Future<Output = ()> + Send;
+
+    /// Returns when there is room for what comes next, from a list or a watch. Only for sinks behind which nothing waits for what a watch
+    /// shows.
+    fn room(&self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
 }
 
 /// As fast as they come.
@@ -100,6 +106,7 @@ impl Watching {
         let mut events = watcher(api, config).default_backoff().boxed();
         while let Some(event) = events.next().await {
             let listed = matches!(event, Ok(watcher::Event::InitApply(_)));
+            pace.room().await;
             match event {
                 Ok(event) => sink(match event {
                     watcher::Event::Init => Change::ListBegins,
@@ -112,7 +119,7 @@ impl Watching {
             }
             // A page of a list is many events at once; others have work to do meanwhile.
             tokio::task::yield_now().await;
-            // Only lists are that fast. Work may wait for what a watch shows, so a watch must never wait for work.
+            // Only lists are that fast. Work may wait for what a watch shows, so a watch must not wait for such work.
             if listed {
                 pace.ready().await;
             }

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 pub mod codegen;
 pub mod fuzz;
 mod page;
+pub mod runtime_defaults;
 pub mod speed;
 
 /// Where the workspace's `Cargo.toml` is.

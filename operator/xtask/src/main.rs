@@ -1,11 +1,12 @@
 //! Code generation: `cargo run -p xtask -- codegen` writes every generated file, `-- check` fails where one is stale,
-//! `-- fuzz-report` writes what the fuzz targets have run, `-- speed` what the command line takes beside other tools.
+//! `-- fuzz-report` writes what the fuzz targets have run, `-- speed` what the command line takes beside other tools,
+//! `-- runtime-defaults` the container runtimes' default filters.
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::{codegen, fuzz, speed, workspace_root};
+use xtask::{codegen, fuzz, runtime_defaults, speed, workspace_root};
 
 #[derive(Debug, Parser)]
 #[command(about = "Writes the repository's generated files, or checks that they are fresh")]
@@ -30,6 +31,12 @@ enum Task {
         /// The kubectl-seccomp to measure.
         binary: PathBuf,
     },
+    /// Generate the runtimes' default filters from their sources, by Go and apt.
+    RuntimeDefaults {
+        /// Write nothing; say where a newer release has another default, and fail.
+        #[arg(long)]
+        check: bool,
+    },
 }
 
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line's answer")]
@@ -44,6 +51,17 @@ fn main() -> Result<ExitCode> {
         Task::Speed { binary } => {
             speed::write(&root, binary, |line| println!("{line}"))?;
             return Ok(ExitCode::SUCCESS);
+        }
+        Task::RuntimeDefaults { check: false } => {
+            runtime_defaults::write(&root, |line| println!("{line}"))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Task::RuntimeDefaults { check: true } => {
+            let wrong = runtime_defaults::check(|line| println!("{line}"))?;
+            for line in &wrong {
+                eprintln!("{line}");
+            }
+            return Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Task::Codegen | Task::Check => {}
     }

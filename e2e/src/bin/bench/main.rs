@@ -56,7 +56,9 @@ async fn measure_recorder() -> Result<()> {
 }
 
 async fn measure_operator() -> Result<()> {
-    let operator = Operator::from_env().await?;
+    // All in one namespace, and one profile edited again and again.
+    let bounds = ["bounds.profilesPerNamespace=2000", "bounds.revisionBurst=1000"];
+    let operator = Operator::with_values(&bounds).await?;
     operator.cluster().require_local("measuring files as they appear")?;
     let _alone = operator.cluster().exclusive().await?;
     let bench = Bench::start(operator).await?;

@@ -5,8 +5,11 @@
 
 mod foreign;
 mod guard;
+mod lists;
 mod pace;
+mod refused;
 mod revisions;
+mod revoked;
 mod status;
 mod write;
 
@@ -25,11 +28,12 @@ use portcullis_profile::Digest;
 use portcullis_runtime::Level;
 use tracing::info;
 
-use self::{foreign::Foreign, pace::Pace};
+use self::{foreign::Foreign, pace::Pace, refused::Refused};
 use crate::{
     disk::{Base, Directory, Index, OpenError, Place, Store, Watches},
     error::{Error, Problem},
     metrics::Metrics,
+    origin::Origin,
     settings::{Timing, jittered},
 };
 
@@ -50,8 +54,15 @@ pub(crate) enum Work {
         /// Its content.
         digest: Digest,
     },
-    /// Every revision that there is.
-    Listed(Vec<RevisionMeta>),
+    /// A page of the list of every revision that there is.
+    Page {
+        /// What it names.
+        revisions: Vec<RevisionMeta>,
+        /// It begins a list.
+        is_first: bool,
+        /// It ends the list: what the list did not name is gone.
+        is_last: bool,
+    },
     /// A content that was asked for.
     Fetched {
         /// Its digest.
@@ -113,6 +124,8 @@ struct File {
     owned: bool,
     /// When it goes, because its revision is gone.
     leaving: Option<Instant>,
+    /// The last list that named it.
+    listed: u32,
 }
 
 /// Whether a keeper could begin.
@@ -128,7 +141,7 @@ pub(crate) enum Start {
 #[derive(Debug)]
 pub(crate) struct Keeper {
     base: Base,
-    pod_uid: String,
+    origin: Origin,
     timing: Timing,
     metrics: Metrics,
     watches: Watches,
@@ -141,6 +154,15 @@ pub(crate) struct Keeper {
     set: ServedSet,
     /// The first list has been taken in.
     synced: bool,
+    /// A list has begun and not ended, so that the set is neither the earlier nor the later one.
+    listing: bool,
+    /// The number of the last list, and how many revisions it has named so far.
+    list: u32,
+    named: usize,
+    /// Revoked revisions that the list has named so far.
+    revoked: BTreeSet<(Owner, Digest)>,
+    /// Revisions beyond what there is memory for.
+    refused: Refused,
     files: BTreeMap<String, File>,
     failures: BTreeMap<String, Problem>,
     /// Paths whose content is on its way from the API server.
@@ -168,14 +190,15 @@ impl Keeper {
     /// A keeper that has not looked at the disk yet.
     pub(crate) fn new(
         base: Base,
-        pod_uid: String,
+        origin: Origin,
         timing: Timing,
+        most: usize,
         metrics: Metrics,
         now: Instant,
     ) -> Result<Self, Error> {
         Ok(Self {
             base,
-            pod_uid,
+            origin,
             timing,
             metrics,
             watches: Watches::new()?,
@@ -185,6 +208,11 @@ impl Keeper {
             store: Store::default(),
             set: ServedSet::default(),
             synced: false,
+            listing: false,
+            list: 0,
+            named: 0,
+            revoked: BTreeSet::new(),
+            refused: Refused::new(most),
             files: BTreeMap::new(),
             failures: BTreeMap::new(),
             awaited: BTreeSet::new(),
@@ -297,7 +325,8 @@ impl Keeper {
         }
         for (path, digest) in records {
             let leaving = self.synced.then(|| now + self.timing.grace);
-            let file = self.files.entry(path).or_insert(File { digest, inode: 0, owned: true, leaving });
+            let file =
+                self.files.entry(path).or_insert(File { digest, inode: 0, owned: true, leaving, listed: 0 });
             file.owned = true;
         }
         self.directory = Some(directory);
@@ -418,7 +447,7 @@ impl Keeper {
     fn count(&self) {
         let bounded = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         let failing = self.failures.len();
-        self.metrics.failing.set(bounded(failing));
+        self.metrics.failing.set(bounded(failing + self.refused.len()));
         self.metrics.served.set(bounded(self.files.len().saturating_sub(failing)));
         self.metrics.foreign.set(i64::from(self.foreign.count()));
         self.metrics.store_bytes.set(i64::try_from(self.store.bytes()).unwrap_or(i64::MAX));

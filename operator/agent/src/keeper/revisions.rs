@@ -5,12 +5,12 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use portcullis_api::{FailureReason, RevisionMeta, Served, ServedSet};
+use portcullis_api::{FailureReason, RevisionMeta, Served};
 use portcullis_profile::Digest;
-use tracing::info;
+use portcullis_runtime::Level;
 
-use super::{Applied, File, Keeper, Work};
-use crate::error::Problem;
+use super::{Applied, File, Keeper, Work, refused::Room};
+use crate::{error::Problem, path::owner_of};
 
 /// A revision whose files are being written, for the histograms.
 struct Timed {
@@ -28,16 +28,20 @@ impl Keeper {
             match item {
                 Work::Applied(applied) => timed.push(self.apply(*applied, &mut touched, now)),
                 Work::Deleted { owner, digest } => {
+                    self.refused.remove(&owner, &digest);
                     let change = self.set.remove(&owner, &digest);
                     for path in change.remove {
                         self.leave(&path, now);
                     }
                     self.want_all(change.write, &mut touched);
                 }
-                Work::Listed(revisions) => self.list(&revisions, &mut touched, now),
+                Work::Page { revisions, is_first, is_last } => {
+                    self.page(revisions, (is_first, is_last), &mut touched, now);
+                }
                 Work::Fetched { digest, content } => self.fetched(digest, content, &mut touched, now),
             }
         }
+        self.take_up_refused(&mut touched);
         if !touched.is_empty() {
             let stays = |file: &File| file.leaving.is_none_or(|at| at > now);
             touched.retain(|path| self.files.get(path).is_some_and(stays));
@@ -48,6 +52,19 @@ impl Keeper {
 
     fn apply(&mut self, applied: Applied, touched: &mut BTreeSet<String>, now: Instant) -> Timed {
         let Applied { meta, content, created, received } = applied;
+        if meta.revoked.is_some() {
+            self.revoke(&meta, touched, now);
+            return Timed { paths: Vec::new(), created, received };
+        }
+        match self.admit(&meta) {
+            Room::Taken => {}
+            room => {
+                if room == Room::Named {
+                    self.set.apply(&meta);
+                }
+                return Timed { paths: Vec::new(), created, received };
+            }
+        }
         let change = self.set.apply(&meta);
         let mut paths: Vec<_> = change.write.iter().map(|served| served.path.clone()).collect();
         for path in change.remove {
@@ -114,6 +131,8 @@ impl Keeper {
         self.requested.remove(&digest);
         let paths = self.lacking(&digest);
         match content {
+            // Deleted, or revoked, since it was asked for.
+            Ok(_) if paths.is_empty() => {}
             Ok(content) => self.take_content(digest, &content, &paths, touched, now),
             Err(problem) => {
                 for path in paths {
@@ -134,43 +153,45 @@ impl Keeper {
             .collect()
     }
 
-    /// All there is. Whatever is on disk and not in it goes after the grace; a list of nothing takes nothing away.
-    fn list(&mut self, revisions: &[RevisionMeta], touched: &mut BTreeSet<String>, now: Instant) {
-        let mut set = ServedSet::default();
-        for meta in revisions {
-            set.apply(meta);
-        }
-        let served: Vec<_> = set.served().collect();
-        let named: BTreeSet<_> = served.iter().map(|served| served.path.as_str()).collect();
-        let empty = served.is_empty();
-        let goes = now + self.timing.grace;
-        let mut leaving = 0_usize;
-        for (path, file) in &mut self.files {
-            if empty || named.contains(path.as_str()) {
-                // An explicit deletion that could not be carried out yet stands; the others are called back.
-                file.leaving = file.leaving.filter(|at| empty && *at <= now);
-            } else {
-                file.leaving.get_or_insert(goes);
-                leaving += 1;
+    /// Whether there is room for a revision; says so where there is none.
+    pub(super) fn admit(&mut self, meta: &RevisionMeta) -> Room {
+        let RevisionMeta { owner, digest, .. } = meta;
+        let is_known = self.set.contains(owner, digest);
+        let before = self.refused.len();
+        let room = self.refused.room(owner, digest, self.set.len(), is_known);
+        if self.refused.len() > before {
+            self.metrics.failed(FailureReason::TooMany);
+            if before == 0 {
+                let message = self.refused.message();
+                self.say(Level::Error, "TooMany", "Write", message);
             }
         }
-        self.want_all(served, touched);
-        touched.extend(self.failures.keys().cloned());
-        self.set = set;
-        if !self.synced {
-            info!(
-                revisions = self.set.len(),
-                leaving, "the first list is here; files on disk without a revision go after the grace"
-            );
-        } else if leaving > 0 {
-            info!(files = leaving, "the list names no revision for files on disk; they go after the grace");
-        }
-        self.synced = true;
+        room
     }
 
-    fn want_all(&mut self, served: Vec<Served>, touched: &mut BTreeSet<String>) {
+    /// Takes up what was refused, as far as there is room by now.
+    fn take_up_refused(&mut self, touched: &mut BTreeSet<String>) {
+        for (owner, digest) in self.refused.all() {
+            if !self.refused.has_room(self.set.len()) {
+                return;
+            }
+            self.refused.remove(&owner, &digest);
+            let mut served = vec![Served { path: owner.revision_path(&digest), digest }];
+            let current = self.set.current(&owner);
+            served.extend(current.map(|digest| Served { path: owner.current_path(), digest }));
+            self.want_all(served, touched);
+        }
+    }
+
+    pub(super) fn want_all(&mut self, served: Vec<Served>, touched: &mut BTreeSet<String>) {
         for Served { path, digest } in served {
-            let fresh = File { digest, inode: 0, owned: false, leaving: None };
+            // A path whose newest revision there is no room for goes on serving what it does.
+            if self.refused.len() > 0
+                && owner_of(&path).is_some_and(|owner| self.refused.contains(&owner, &digest))
+            {
+                continue;
+            }
+            let fresh = File { digest, inode: 0, owned: false, leaving: None, listed: 0 };
             let file = self.files.entry(path.clone()).or_insert(fresh);
             file.leaving = None;
             let changed = file.digest != digest;
@@ -183,7 +204,7 @@ impl Keeper {
         }
     }
 
-    fn leave(&mut self, path: &str, at: Instant) {
+    pub(super) fn leave(&mut self, path: &str, at: Instant) {
         if let Some(file) = self.files.get_mut(path) {
             file.leaving = Some(at);
         }

@@ -98,7 +98,7 @@ fn owner(name: &str) -> Owner {
 
 fn revision(name: &str, content: &str, sequence: i64) -> RevisionMeta {
     let digest = Digest::of(content.as_bytes());
-    RevisionMeta { owner: owner(name), owner_uid: "u".to_owned(), digest, sequence }
+    RevisionMeta { owner: owner(name), owner_uid: "u".to_owned(), digest, sequence, revoked: None }
 }
 
 #[tokio::test]

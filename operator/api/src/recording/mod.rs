@@ -2,6 +2,7 @@
 
 mod archive;
 mod duration;
+mod invitation;
 mod merge;
 mod origin;
 mod part;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     archive::{Archive, Pending},
     duration::parse_duration,
+    invitation::is_invited,
     merge::{PartContent, merge_parts},
     origin::RecordedFrom,
     part::{

@@ -14,8 +14,9 @@ use crate::constants::MAX_IMAGE_LENGTH;
 /// that are gone, written by the controller.
 ///
 /// # Who writes what, and how often
-/// A node's recorder creates the node's part, with the recording as its owner, once it has something to tell, and writes it alone; an
-/// admission policy holds it to that by the node's name in its token. It writes when there is something new
+/// A node's recorder creates the node's part empty, with the recording as its owner, once the node has pods of the recording. That asks
+/// the controller, which invites the node or deletes the part (annotation portcullis.dev/invited). Then the recorder writes it alone; admission
+/// policies hold it to all that, by the node's name in its token. It writes when there is something new
 /// ([`portcullis_profile::recording::Observation::is_news_after`]) or a container ended, at most every ten seconds; counts alone cause
 /// no write. A new generation of the recording is answered at once, where the node has pods of it or a part: it reads all counters
 /// under the run that went before, and then writes `observedGeneration`. By that `kubectl seccomp record run` knows that a run has
@@ -33,7 +34,7 @@ use crate::constants::MAX_IMAGE_LENGTH;
     shortname = "srecp",
     namespaced,
     derive = "Default",
-    doc = "What one node's recorder saw for one SeccompRecording. Written by that recorder alone; one without a node holds what nodes saw that are gone, and is the controller's.",
+    doc = "What one node's recorder saw for one SeccompRecording. Written by that recorder alone, once the controller has seen pods of the recording on the node (annotation portcullis.dev/invited); one without a node holds what nodes saw that are gone, and is the controller's.",
     printcolumn(
         name = "Recording",
         type_ = "string",

@@ -2,7 +2,7 @@
 
 use kube::ResourceExt as _;
 use portcullis_profile::{
-    Profile,
+    Baseline, Profile,
     compose::NamedProfile,
     recording::{Tally, Wishes, make},
 };
@@ -29,11 +29,16 @@ pub struct RecordedProfile {
 }
 
 impl SeccompRecording {
-    /// The profile of what was seen.
+    /// The profile of what was seen, no looser than a baseline where what was seen lets it.
     ///
     /// # Errors
     /// In words, where none can be made: nothing was seen, or a base can't be read or contradicts it.
-    pub fn profile_of(&self, tally: &Tally, bases: &[RecordingBase]) -> Result<RecordedProfile, String> {
+    pub fn profile_of(
+        &self,
+        tally: &Tally,
+        bases: &[RecordingBase],
+        baseline: &Baseline,
+    ) -> Result<RecordedProfile, String> {
         let wished = self.spec.profile.clone().unwrap_or_default();
         let read = |base: &RecordingBase| -> Result<Option<(String, Profile)>, String> {
             let Some(document) = &base.document else { return Ok(None) };
@@ -47,6 +52,7 @@ impl SeccompRecording {
             default_errno_ret: wished.errno(),
             argument_rules: wished.argument_rules.iter().cloned().collect(),
             bases: bases.iter().map(|(name, profile)| NamedProfile { name, profile }).collect(),
+            baseline,
         };
         let made = make(tally, &wishes).map_err(|error| error.to_string())?;
         let notes = made.notes.iter().take(MAX_WARNINGS);

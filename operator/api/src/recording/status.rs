@@ -47,6 +47,11 @@ pub struct RecordingStatus {
     /// On how many nodes something was recorded, those that are gone not counted.
     #[serde(default)]
     pub nodes: u32,
+    /// Nodes whose recorder asked to write for this recording while no pod of it was there, at most 10: what one called there that lived
+    /// for a moment is missing. A node goes from here once it may write.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "node_names")]
+    pub refused_nodes: Vec<String>,
     /// When the last call that was new then was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_new_call_time: Option<Time>,
@@ -161,6 +166,8 @@ pub enum RecordingReason {
     DurationOver,
     /// `spec.end.noNewCallFor` is over.
     NoNewCalls,
+    /// The namespace has as many recordings as it may.
+    NamespaceLimit,
     /// The object can't be read.
     InvalidRecording,
     /// A part can't be read.
@@ -188,6 +195,7 @@ impl RecordingReason {
             Self::WaitingForPods => "WaitingForPods",
             Self::DurationOver => "DurationOver",
             Self::NoNewCalls => "NoNewCalls",
+            Self::NamespaceLimit => "NamespaceLimit",
             Self::InvalidRecording => "InvalidRecording",
             Self::InvalidPart => "InvalidPart",
             Self::AllSeen => "AllSeen",
@@ -214,6 +222,10 @@ fn call_names(_: &mut SchemaGenerator) -> Schema {
 
 fn denied_names(_: &mut SchemaGenerator) -> Schema {
     texts(crate::MAX_LISTED_DENIED, crate::constants::MAX_SYSCALL_NAME_LENGTH)
+}
+
+fn node_names(_: &mut SchemaGenerator) -> Schema {
+    texts(crate::MAX_REFUSED_NODES, crate::MAX_RECORDED_NODE_LENGTH)
 }
 
 fn images(_: &mut SchemaGenerator) -> Schema {

@@ -227,11 +227,31 @@ fn refuses_a_name_that_fits_no_label() {
 
 #[test]
 fn a_revisions_content_never_changes() {
-    let revision = |content: &str| json!({"metadata": {"name": "r"}, "spec": {"content": content}});
-    assert_eq!(refusals("SeccompRevision", &revision("a"), None), [""; 0]);
-    assert_eq!(refusals("SeccompRevision", &revision("a"), Some(&revision("a"))), [""; 0]);
-    let refusals = refusals("SeccompRevision", &revision("b"), Some(&revision("a")));
-    assert_refused(&refusals, "spec.content", &["never changes"]);
+    let (a, b) = (revision(&rendered("SCMP_ACT_ERRNO")), revision(&rendered("SCMP_ACT_KILL")));
+    assert_eq!(refusals("SeccompRevision", &a, None), [""; 0]);
+    assert_eq!(refusals("SeccompRevision", &a, Some(&a)), [""; 0]);
+    assert_refused(&refusals("SeccompRevision", &b, Some(&a)), "spec.content", &["never changes"]);
+}
+
+fn revision(content: &str) -> Value {
+    json!({"metadata": {"name": "r"}, "spec": {"content": content}})
+}
+
+/// A content as the controller writes it.
+fn rendered(default_action: &str) -> String {
+    let document = json!({"defaultAction": default_action, "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]});
+    let profile = portcullis_profile::Profile::parse(document.to_string().as_bytes()).expect("a profile");
+    String::from_utf8(profile.render()).expect("JSON is UTF-8")
+}
+
+#[test]
+fn a_revisions_content_is_a_whole_filter() {
+    let whole = rendered("SCMP_ACT_ERRNO");
+    let torn = &whole[..whole.len() / 2];
+    for content in ["", "{}", "{\n}\n", "null", "mark", "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}", torn] {
+        let refusals = refusals("SeccompRevision", &revision(content), None);
+        assert_refused(&refusals, "spec.content", &["a whole filter", "no filter at all for {}"]);
+    }
 }
 
 #[test]

@@ -10,11 +10,8 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 
-use super::{
-    failure::{Attempt, FailureKind},
-    output::Output,
-};
-use crate::{console::Console, table::Table, verdict::Verdict};
+use super::failure::{Attempt, FailureKind};
+use crate::{console::Console, output::Output, table::Table, verdict::Verdict};
 
 /// Changes that come within this time are shown together.
 const TOGETHER: Duration = Duration::from_millis(300);

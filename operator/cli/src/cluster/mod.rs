@@ -4,7 +4,6 @@ pub(crate) mod age;
 pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod follow;
-pub(crate) mod output;
 pub(crate) mod pages;
 pub(crate) mod pod;
 pub(crate) mod profiles;

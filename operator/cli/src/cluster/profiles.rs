@@ -250,6 +250,21 @@ pub(crate) fn objects(cluster: &Cluster, owner: &Owner) -> Api<DynamicObject> {
     }
 }
 
+/// Whether a profile is there. Who may not look is told that it is.
+pub(crate) async fn exists(cluster: &Cluster, owner: &Owner) -> Result<bool> {
+    match objects(cluster, owner).get_metadata(owner.name()).await {
+        Ok(_) => Ok(true),
+        Err(error) => {
+            let error = attempt("get", owner).failed(&error);
+            match FailureKind::of_attempt(&error) {
+                FailureKind::NotFound => Ok(false),
+                FailureKind::Forbidden => Ok(true),
+                _ => Err(error),
+            }
+        }
+    }
+}
+
 /// What is tried on objects of a profile's kind.
 pub(crate) fn attempt(verb: &'static str, owner: &Owner) -> Attempt {
     match owner.kind() {

@@ -23,6 +23,8 @@ pub(crate) struct Recorded {
     pub(crate) tally: Tally,
     /// Parts that can't be read, in words.
     pub(crate) problems: Vec<String>,
+    /// Nodes whose recorder asked to write while no pod of the recording was there.
+    pub(crate) refused: Vec<String>,
     /// The containers that the recording names.
     pub(crate) containers: Vec<String>,
 }
@@ -56,6 +58,10 @@ pub(crate) fn describe(recording: &SeccompRecording) -> String {
 pub(crate) async fn recorded(cluster: &Cluster, recording: &SeccompRecording) -> Result<Recorded> {
     let mut parts: Vec<(String, Result<PartContent, String>)> = Vec::new();
     each_part(cluster, recording, |part| {
+        // What a node writes counts once the controller has seen pods of the recording there.
+        if !part.counts() {
+            return;
+        }
         let name = part.name_any();
         let content = part
             .spec
@@ -66,7 +72,8 @@ pub(crate) async fn recorded(cluster: &Cluster, recording: &SeccompRecording) ->
     .await?;
     let tally = merge_parts(parts.iter().map(|(uid, content)| (uid.as_str(), content)));
     let problems = parts.into_iter().filter_map(|(_, content)| content.err()).collect();
-    Ok(Recorded { tally, problems, containers: recording.spec.containers.clone() })
+    let refused = recording.status.as_ref().map(|status| status.refused_nodes.clone()).unwrap_or_default();
+    Ok(Recorded { tally, problems, refused, containers: recording.spec.containers.clone() })
 }
 
 /// Gives each part of this very recording to a closure.
@@ -88,6 +95,16 @@ async fn each_part(
         }
     });
     listed.await.map_err(|error| attempt.failed(&error))
+}
+
+/// What it means that nodes were refused; none where none was.
+pub(crate) fn refused(nodes: &[String]) -> Option<String> {
+    (!nodes.is_empty()).then(|| {
+        format!(
+            "{}: the recorder asked to write, and no pod of the recording was there; what one called that lived for a moment is missing",
+            nodes.join(", ")
+        )
+    })
 }
 
 /// Why nothing was recorded yet, as far as the recording's status says.

@@ -26,6 +26,18 @@ pub(crate) struct Revision {
     pub(crate) since: Option<Time>,
     /// When it was written at first, which made it the current one too.
     pub(crate) created: Option<Time>,
+    /// Why an administrator revoked it, so that no node has it.
+    pub(crate) revoked: Option<String>,
+}
+
+/// What a revision is, in words for a table.
+pub(crate) fn state(revoked: Option<&str>, is_current: bool) -> String {
+    match revoked {
+        Some("") => "revoked".to_owned(),
+        Some(reason) => format!("revoked: {reason}"),
+        None if is_current => "current".to_owned(),
+        None => "kept".to_owned(),
+    }
 }
 
 /// The revisions of several profiles, each list with the current one first.
@@ -68,6 +80,7 @@ async fn list(cluster: &Cluster, params: ListParams) -> Result<Histories> {
                 sequence: meta.sequence,
                 since: since(&object.metadata),
                 created: object.metadata.creation_timestamp.clone(),
+                revoked: meta.revoked,
             };
             histories.entry(meta.owner).or_default().push(revision);
         }

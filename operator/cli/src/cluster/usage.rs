@@ -141,7 +141,13 @@ mod tests {
     }
 
     fn revision(name: &[u8], sequence: i64, created: i64, since: i64) -> Revision {
-        Revision { digest: Digest::of(name), sequence, since: Some(at(since)), created: Some(at(created)) }
+        Revision {
+            digest: Digest::of(name),
+            sequence,
+            since: Some(at(since)),
+            created: Some(at(created)),
+            revoked: None,
+        }
     }
 
     #[test]

@@ -109,7 +109,7 @@ fn run(files: &[PathBuf], combine: Combine, did: &str, console: &mut Console) ->
     if notes > NAMED {
         console::note(&format!("and {} more differences of this kind", notes - NAMED));
     }
-    console.out().write_all(&combined.profile.render())?;
+    console.document().write_all(&combined.profile.render())?;
     Ok(Verdict::Yes)
 }
 

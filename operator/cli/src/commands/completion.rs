@@ -53,7 +53,7 @@ enum Shell {
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
     let name = match arguments.shell {
         Shell::Kubectl => {
-            console.out().write_all(KUBECTL_SCRIPT.as_bytes())?;
+            console.document().write_all(KUBECTL_SCRIPT.as_bytes())?;
             return Ok(Verdict::Yes);
         }
         Shell::Bash => "bash",
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     let shells = Shells::builtins();
     let shell = shells.completer(name).with_context(|| format!("no completion for {name}"))?;
     let program = "kubectl-seccomp";
-    shell.write_registration(VARIABLE, program, program, program, &mut console.out())?;
+    shell.write_registration(VARIABLE, program, program, program, &mut console.document())?;
     Ok(Verdict::Yes)
 }
 

@@ -11,12 +11,12 @@ use crate::{
     cluster::{
         Cluster,
         failure::Attempt,
-        output,
         profiles::{self, One, Profile},
         revisions,
     },
     console::Console,
     example::{self, Example},
+    output,
     verdict::Verdict,
 };
 
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     arguments.profile.with(async |cluster, profile| {
         match arguments.output {
             Form::Profile => {
-                document(&cluster, &profile, arguments.revision.as_deref(), console.out()).await?
+                document(&cluster, &profile, arguments.revision.as_deref(), console.document()).await?
             }
             Form::Json => {
                 output::json(

@@ -7,6 +7,7 @@ use portcullis_artifact::{Inspection, Reference};
 use crate::{
     console::Console,
     example::{self, Example},
+    output,
     registry::{ImageArguments, RegistryArguments, wait_for},
     verdict::Verdict,
 };
@@ -59,8 +60,8 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
                 writeln!(out, "{label:<13}  {value}")?;
             }
         }
-        Output::Json => writeln!(out, "{}", serde_json::to_string_pretty(&seen)?)?,
-        Output::Yaml => write!(out, "{}", serde_saphyr::to_string(&seen)?)?,
+        Output::Json => output::json(&seen, out)?,
+        Output::Yaml => output::yaml(&seen, out)?,
     }
     Ok(Verdict::Yes)
 }

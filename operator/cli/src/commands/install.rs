@@ -11,7 +11,7 @@ use crate::{
     console::{self, Console},
     example::{self, Example},
     manifest::{self, Object},
-    registry::{RegistryArguments, check, facts, wait_for, write_document},
+    registry::{RegistryArguments, Trust, check, facts, wait_for, write_document},
     shared::Store,
     verdict::Verdict,
 };
@@ -29,7 +29,8 @@ const EXAMPLES: &[Example] = &[
 
 /// What, and what it becomes.
 ///
-/// The index says the digest, and nothing else is taken; profiles that the linter refuses are not installed.
+/// The index says the digest, and nothing else is taken; profiles that the linter refuses are not installed, and those that allow what
+/// the runtime default denies only with --allow-looser: nobody signs an index.
 #[derive(Debug, Args)]
 #[command(after_help = example::help(EXAMPLES))]
 pub(crate) struct Arguments {
@@ -46,6 +47,8 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["output", "force"])]
     resource: bool,
     #[command(flatten)]
+    trust: Trust,
+    #[command(flatten)]
     registry: RegistryArguments,
 }
 
@@ -54,12 +57,16 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         Some((name, version)) => (name, Some(version)),
         None => (arguments.name.as_str(), None),
     };
+    let baseline = arguments.trust.baseline()?;
     let entry = find(&Store::of_user()?, name)?;
     let (version, reference) = entry.version(version).map_err(anyhow::Error::msg)?;
     let access = arguments.registry.access(&reference)?;
     let pulled = wait_for(portcullis_artifact::pull(&reference, &Wanted::default(), &access))?;
     let profile = pulled.profile()?;
     check(&entry.name, &profile)?;
+    if !arguments.trust.permits(&entry.name, Some(&profile), &baseline, console) {
+        return Ok(Verdict::No);
+    }
     if arguments.resource {
         let object = Object {
             kind: ProfileKind::SeccompProfile,
@@ -70,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             recorded_from: None,
         };
         let text = manifest::render(&profile, &object).with_context(|| entry.name.clone())?;
-        write!(console.out(), "# {} {} from {}\n{text}", entry.name, version.version, pulled.reference)?;
+        write!(console.document(), "# {} {} from {}\n{text}", entry.name, version.version, pulled.reference)?;
         return Ok(Verdict::Yes);
     }
     let file = arguments.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.json", entry.name)));

@@ -49,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             let page = pages().into_iter().find(|(name, _)| *name == wanted);
             let (_, page) =
                 page.with_context(|| format!("there is no page {wanted}; --help lists the commands"))?;
-            Man::new(page).render(&mut console.out())?;
+            Man::new(page).render(&mut console.document())?;
         }
     }
     Ok(Verdict::Yes)

@@ -18,6 +18,7 @@ mod pin;
 mod pull;
 mod push;
 mod record;
+mod revoke;
 mod runtime_base;
 mod search;
 mod simulate;
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Pin(Box<pin::Arguments>),
     /// Let a profile follow its document again.
     Unpin(Box<pin::UnpinArguments>),
+    /// Take a revision away from every node, although pods name it.
+    Revoke(Box<revoke::Arguments>),
     /// Put a profile into a workload.
     #[command(name = "use")]
     Use(Box<use_profile::Arguments>),
@@ -109,6 +112,7 @@ impl Command {
             Self::History(arguments) => history::run(&arguments, console),
             Self::Pin(arguments) => pin::run(&arguments, console),
             Self::Unpin(arguments) => pin::run_unpin(&arguments, console),
+            Self::Revoke(arguments) => revoke::run(&arguments, console),
             Self::Use(arguments) => use_profile::run(&arguments, console),
             Self::Completion(arguments) => completion::run(&arguments, console),
             Self::Man(arguments) => man::run(&arguments, console),

@@ -9,7 +9,7 @@ use portcullis_artifact::{Error, Reference};
 use crate::{
     console::{self, Console},
     example::{self, Example},
-    registry::{ImageArguments, RegistryArguments, check, facts, wait_for, write_document},
+    registry::{ImageArguments, RegistryArguments, Trust, check, facts, wait_for, write_document},
     verdict::Verdict,
 };
 
@@ -31,7 +31,8 @@ const EXAMPLES: &[Example] = &[
 /// What, and where to.
 ///
 /// REF may name a profile as an OCI artifact (KEP-6061), what the Security Profiles Operator publishes, or a container
-/// image with a profile among its files; the manifest says which. Everything is verified by its digest.
+/// image with a profile among its files; the manifest says which. Everything is verified by its digest. What allows more than the runtime
+/// default is written only with --allow-looser: a digest says whose bytes these are, not what they do.
 #[derive(Debug, Args)]
 #[command(after_help = example::help(EXAMPLES))]
 pub(crate) struct Arguments {
@@ -46,12 +47,15 @@ pub(crate) struct Arguments {
     #[arg(long)]
     verbatim: bool,
     #[command(flatten)]
+    trust: Trust,
+    #[command(flatten)]
     image: ImageArguments,
     #[command(flatten)]
     registry: RegistryArguments,
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    let baseline = arguments.trust.baseline()?;
     let access = arguments.registry.access(&arguments.reference)?;
     let wanted = arguments.image.wanted();
     let pulled = wait_for(portcullis_artifact::pull(&arguments.reference, &wanted, &access))?;
@@ -71,6 +75,9 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         }
         _ => pulled.document.clone(),
     };
+    if !arguments.trust.permits(&name, profile.as_ref(), &baseline, console) {
+        return Ok(Verdict::No);
+    }
     write_document(&document, &arguments.output, console)?;
     let mut facts = facts(&pulled, profile.as_ref());
     let to_file = arguments.output.as_os_str() != "-";

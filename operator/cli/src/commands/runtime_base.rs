@@ -58,7 +58,9 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     console::note(runtime_base::versions(runtime));
     match output {
         Output::Json => {
-            console.out().write_all(&runtime_base::profile(runtime, no_new_privs).canonical().render())?;
+            console
+                .document()
+                .write_all(&runtime_base::profile(runtime, no_new_privs).canonical().render())?;
         }
         Output::Names => {
             for name in runtime_base::names(runtime, no_new_privs) {
@@ -76,23 +78,38 @@ fn table(
     console: &mut Console,
 ) -> Result<()> {
     let calls = runtime_base::calls(runtime);
-    writeln!(console.out(), "{:<16} {:<14} {:<11} SOURCE", "CALL", "NO_NEW_PRIVS", "IF DENIED")?;
+    writeln!(
+        console.out(),
+        "{:<16} {:<14} {:<11} {:<15} SOURCE",
+        "CALL",
+        "NO_NEW_PRIVS",
+        "IF DENIED",
+        "SINCE"
+    )?;
     for name in runtime_base::names(runtime, no_new_privs) {
         let Some(call) = calls.iter().find(|call| call.name == name) else {
-            writeln!(console.out(), "{name:<16} {:<14} {:<11} every program", "with, without", "-")?;
+            writeln!(
+                console.out(),
+                "{name:<16} {:<14} {:<11} {:<15} every program",
+                "with, without",
+                "-",
+                "-"
+            )?;
             continue;
         };
         let when = if call.escalation { "without" } else { "with, without" };
         let denied = match call.denied {
             Denied::Fails => "fails",
             Denied::Starts => "starts",
+            Denied::ExecFails => "exec fails",
             Denied::Untried => "-",
         };
         let source = match call.evidence {
             Evidence::Measured => "measured",
             Evidence::Source(source) => source,
         };
-        writeln!(console.out(), "{name:<16} {when:<14} {denied:<11} {source}")?;
+        let since = call.since.unwrap_or("-");
+        writeln!(console.out(), "{name:<16} {when:<14} {denied:<11} {since:<15} {source}")?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::{
     console::{self, Console},
     example::{self, Example},
+    output,
     shared::Store,
     table::Table,
     verdict::Verdict,
@@ -60,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         Output::Json => {
             let list: Vec<_> =
                 found.iter().map(|(index, entry)| json!({"index": index, "profile": entry})).collect();
-            writeln!(console.out(), "{}", serde_json::to_string_pretty(&list)?)?;
+            output::json(&list, console.out())?;
         }
     }
     if found.is_empty() {

@@ -14,6 +14,7 @@ use kube::{
     api::{Patch, PatchParams},
     core::{ApiResource, DynamicObject},
 };
+use portcullis_api::ALLOW_LOOSER_LABEL;
 use serde_json::{Value, json};
 
 use super::FIELD_MANAGER;
@@ -21,12 +22,12 @@ use crate::{
     cluster::{
         self, Cluster, Connection,
         failure::Attempt,
-        output,
         profiles::{self, Profile, Reference, State},
     },
     complete,
     console::Console,
     example::{self, Example},
+    output,
     verdict::Verdict,
 };
 
@@ -135,8 +136,16 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         let found = api.get(&target.name).await;
         let object = found.map_err(|error| target.attempt("get", &cluster.namespace).failed(&error))?;
         let template = Template::of(&object, target)?;
-        let patch = template.patch(&path, arguments.container.as_deref(), target)?;
-        template.remarks(&profile, arguments.container.as_deref()).iter().for_each(|note| console.note(note));
+        let one = arguments.container.as_deref();
+        let namespaced = profile.owner.namespace().is_some();
+        let patch = template.patch(&path, one, namespaced, target)?;
+        template.remarks(&profile, one).iter().for_each(|note| console.note(note));
+        if arguments.pinned && !namespaced {
+            console.note(
+                "A pod may name one revision of a ClusterSeccompProfile only where the chart's value \
+                 admissionPolicies.clusterProfileRevisions is true.",
+            );
+        }
         if arguments.apply {
             apply(&cluster, &api, target, &patch).await?;
             writeln!(console.out(), "{} {} uses {path}", target.resource.kind, target.name)?;
@@ -190,10 +199,11 @@ impl<'o> Template<'o> {
         })
     }
 
-    /// The strategic merge patch.
-    fn patch(&self, path: &str, container: Option<&str>, target: &Target) -> Result<Value> {
+    /// The strategic merge patch. A container under a SeccompProfile must have no way to gain privileges (the chart's policy
+    /// portcullis-pods), so it is told so here.
+    fn patch(&self, path: &str, container: Option<&str>, namespaced: bool, target: &Target) -> Result<Value> {
         let context = json!({ "securityContext": { "seccompProfile": { "type": "Localhost", "localhostProfile": path } } });
-        let pod = match container {
+        let mut pod = match container {
             None => context,
             Some(wanted) => {
                 let (list, ..) = self.containers().find(|(_, name, _)| *name == wanted).ok_or_else(|| {
@@ -205,7 +215,27 @@ impl<'o> Template<'o> {
                 json!({ list: [one] })
             }
         };
+        for (list, name, _) in self.confined(container).filter(|(.., one)| namespaced && may_escalate(one)) {
+            if container.is_some() {
+                pod[list][0]["securityContext"]["allowPrivilegeEscalation"] = json!(false);
+                continue;
+            }
+            let one = json!({ "name": name, "securityContext": { "allowPrivilegeEscalation": false } });
+            let others = pod[list].as_array().cloned().unwrap_or_default();
+            pod[list] = others.into_iter().chain([one]).collect();
+        }
         Ok(target.pod_spec().iter().rev().fold(pod, |inner, key| json!({ *key: inner })))
+    }
+
+    /// The containers that the patch puts under the profile: one, or those that have none of their own.
+    fn confined<'t>(
+        &'t self,
+        container: Option<&'t str>,
+    ) -> impl Iterator<Item = (&'static str, &'o str, &'o Value)> + 't {
+        self.containers().filter(move |(_, name, one)| match container {
+            Some(wanted) => *name == wanted,
+            None => one.pointer("/securityContext/seccompProfile").is_none(),
+        })
     }
 
     /// What one should know before.
@@ -231,8 +261,43 @@ impl<'o> Template<'o> {
                 ));
             }
         }
+        if profile.owner.namespace().is_some() {
+            notes.extend(self.confined(container).filter_map(|(_, name, one)| escalation_remark(name, one)));
+        }
         notes
     }
+}
+
+/// Whether a container may gain privileges and may be told not to. The API server wants it to where it is privileged or adds
+/// CAP_SYS_ADMIN.
+fn may_escalate(container: &Value) -> bool {
+    let says = |field: &str| container.pointer(&format!("/securityContext/{field}"));
+    says("allowPrivilegeEscalation") != Some(&Value::Bool(false))
+        && says("privileged") != Some(&Value::Bool(true))
+        && !adds_sys_admin(container)
+}
+
+fn adds_sys_admin(container: &Value) -> bool {
+    let added = container.pointer("/securityContext/capabilities/add").and_then(Value::as_array);
+    added.into_iter().flatten().any(|name| ["SYS_ADMIN", "CAP_SYS_ADMIN"].map(Value::from).contains(name))
+}
+
+/// What one should know of a container that may not gain privileges any more, or can't be kept from it.
+fn escalation_remark(name: &str, container: &Value) -> Option<String> {
+    let privileged = container.pointer("/securityContext/privileged") == Some(&Value::Bool(true));
+    let asks = container.pointer("/securityContext/allowPrivilegeEscalation") == Some(&Value::Bool(true));
+    if !privileged && adds_sys_admin(container) {
+        return Some(format!(
+            "The container {name} adds CAP_SYS_ADMIN, with which Kubernetes wants allowPrivilegeEscalation: its pods are refused \
+             under a SeccompProfile, unless the namespace has the label {ALLOW_LOOSER_LABEL}=true."
+        ));
+    }
+    (asks && may_escalate(container)).then(|| {
+        format!(
+            "The container {name} has allowPrivilegeEscalation: true, which becomes false: setuid programs such as sudo gain nothing \
+             in it any more."
+        )
+    })
 }
 
 async fn apply(cluster: &Cluster, api: &Api<DynamicObject>, target: &Target, patch: &Value) -> Result<()> {
@@ -277,8 +342,10 @@ mod tests {
                     {"name": "web"},
                     {"name": "own", "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}},
                     {"name": "mighty", "securityContext": {"privileged": true}},
+                    {"name": "modest", "securityContext": {"allowPrivilegeEscalation": false}},
+                    {"name": "mounts", "securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}},
                 ],
-                "initContainers": [{"name": "setup"}],
+                "initContainers": [{"name": "setup", "securityContext": {"allowPrivilegeEscalation": true}}],
             }}},
         }))
         .unwrap()
@@ -289,7 +356,7 @@ mod tests {
         let (object, target) = (object(), "deploy/web".parse::<Target>().unwrap());
         let template = Template::of(&object, &target).unwrap();
         let context = json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "profiles/x.json"}});
-        let patch = |container| template.patch("profiles/x.json", container, &target);
+        let patch = |container| template.patch("profiles/x.json", container, false, &target);
         let spec = |patch: Value| patch["spec"]["template"]["spec"].clone();
         assert_eq!(spec(patch(None).unwrap()), json!({"securityContext": context}));
         assert_eq!(
@@ -298,8 +365,37 @@ mod tests {
         );
         assert_eq!(
             patch(Some("nope")).unwrap_err().to_string(),
-            "the pod has no container \"nope\": it has web, own, mighty, setup"
+            "the pod has no container \"nope\": it has web, own, mighty, modest, mounts, setup"
         );
+    }
+
+    #[test]
+    fn no_container_under_a_namespaces_profile_may_gain_privileges() {
+        let (object, target) = (object(), "deploy/web".parse::<Target>().unwrap());
+        let template = Template::of(&object, &target).unwrap();
+        let patch = |container| {
+            let patch = template.patch("profiles/shop/x.json", container, true, &target).unwrap();
+            patch["spec"]["template"]["spec"].clone()
+        };
+        let profile = json!({"type": "Localhost", "localhostProfile": "profiles/shop/x.json"});
+        let never = |name| json!({"name": name, "securityContext": {"allowPrivilegeEscalation": false}});
+        // Kubernetes wants privilege escalation of `mighty` and `mounts`, `own` has another profile, and `modest` has it already.
+        assert_eq!(
+            patch(None),
+            json!({
+                "securityContext": {"seccompProfile": profile},
+                "containers": [never("web")],
+                "initContainers": [never("setup")],
+            })
+        );
+        let both = json!({"seccompProfile": profile, "allowPrivilegeEscalation": false});
+        assert_eq!(patch(Some("own")), json!({"containers": [{"name": "own", "securityContext": both}]}));
+
+        let remarks: Vec<String> =
+            template.confined(None).filter_map(|(_, name, one)| escalation_remark(name, one)).collect();
+        assert_eq!(remarks.len(), 2, "{remarks:?}");
+        assert!(remarks[0].contains("mounts adds CAP_SYS_ADMIN"), "{remarks:?}");
+        assert!(remarks[1].contains("setup has allowPrivilegeEscalation: true"), "{remarks:?}");
     }
 
     #[test]
@@ -310,7 +406,8 @@ mod tests {
             "spec": {"jobTemplate": {"spec": {"template": {"spec": {"containers": []}}}}},
         }))
         .unwrap();
-        let patch = Template::of(&object, &target).unwrap().patch("profiles/x.json", None, &target).unwrap();
+        let patch =
+            Template::of(&object, &target).unwrap().patch("profiles/x.json", None, false, &target).unwrap();
         assert!(
             patch.pointer("/spec/jobTemplate/spec/template/spec/securityContext/seccompProfile").is_some()
         );

@@ -13,7 +13,6 @@ use crate::{
     cluster::{
         self, Cluster, Connection, Everywhere, Scope,
         failure::FailureKind,
-        output::{self, Output},
         pod::{self, Confinement, Role, SetBy},
         profiles::{self, Profile},
         usage::Paths,
@@ -22,6 +21,7 @@ use crate::{
     complete,
     console::Console,
     example::{self, Example},
+    output::{self, Output},
     table::Table,
     verdict::Verdict,
 };

@@ -41,7 +41,12 @@ fn bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The text that bytes are.
+/// Whether bytes begin with UTF-8's byte order mark.
+pub(super) fn has_mark(bytes: &[u8]) -> bool {
+    bytes.starts_with("\u{feff}".as_bytes())
+}
+
+/// The text that bytes are, without a byte order mark.
 ///
 /// # Errors
 /// Where they aren't text, or too much of it.

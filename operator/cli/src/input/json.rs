@@ -15,6 +15,27 @@ pub(super) fn is_json(text: &str) -> bool {
         && !text.lines().any(|line| line.starts_with("---"))
 }
 
+/// What keeps a text from being strict JSON, which alone a runtime takes for a profile, and where.
+pub(super) fn fault(text: &str) -> Option<Problem> {
+    let error = serde_json::from_str::<IgnoredAny>(text).err()?;
+    let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let what = match line.as_bytes().get(error.column().saturating_sub(1)) {
+        Some(b'#') => "a comment begins here",
+        Some(b'\'') => "a string has single quotes here",
+        _ => "YAML begins here",
+    };
+    let position = Position { line: error.line(), column: error.column().max(1) };
+    Some(Problem::at(position, format!("{what}, and a runtime reads strict JSON")))
+}
+
+/// That a file begins with a byte order mark.
+pub(super) fn mark() -> Problem {
+    Problem::at(
+        Position { line: 1, column: 1 },
+        "the file begins with a byte order mark (U+FEFF), and a runtime reads strict JSON",
+    )
+}
+
 /// Reads one document.
 pub(super) fn read(text: &str) -> Result<Document, Problem> {
     // serde_json stops at a depth of 128.

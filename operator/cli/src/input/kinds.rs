@@ -6,7 +6,7 @@ use portcullis_api::{BaseReference, GROUP, Mode, ProfileKind};
 use portcullis_profile::{
     Dialect, ParseErrors, Profile,
     docker::{self, Context, Resolved},
-    printable, spo,
+    printable, spo, take_idle_keys,
 };
 use serde_json::Value;
 
@@ -74,6 +74,16 @@ impl Source {
     /// Where a path in the profile is.
     pub(crate) fn position(&self, path: &str) -> Position {
         self.root.locate(&self.path(path))
+    }
+
+    /// Where a path in the file's document is.
+    pub(crate) fn own_position(&self, path: &str) -> Position {
+        self.root.locate(path)
+    }
+
+    /// Whether the whole file is the profile, so that a runtime would be given the file.
+    pub(super) fn is_a_runtimes_file(&self) -> bool {
+        self.prefix.is_empty() && matches!(self.format, Format::Oci | Format::Docker)
     }
 
     /// A message about the profile, with the file's own indexes of rules.
@@ -220,11 +230,13 @@ fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file
             }
         }
         _ => {
-            let value = item.to_value();
-            match docker::is_docker(&value) {
+            let mut value = item.to_value();
+            let idle_keys = take_idle_keys(&mut value);
+            let read = match docker::is_docker(&value) {
                 true => resolved(&value, container, source(Format::Docker, "")),
                 false => oci(&value, source(Format::Oci, "")),
-            }
+            };
+            read.map(|loaded| with_idle_keys(loaded, idle_keys))
         }
     };
     file.profiles.push(read);
@@ -244,7 +256,14 @@ fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
         [] => format!("line {}", source.position("").line),
         _ => format!("{kind} {}", object.join("/")),
     };
-    Loaded { name: format!("{} ({which})", source.file), profile, source, notes }
+    Loaded {
+        name: format!("{} ({which})", source.file),
+        profile,
+        source,
+        notes,
+        idle_keys: Vec::new(),
+        not_json: None,
+    }
 }
 
 /// What was read, or what is wrong with it in its places.
@@ -253,6 +272,12 @@ fn finished(read: Result<Profile, ParseErrors>, source: Source, notes: Vec<Strin
         Ok(profile) => Ok(loaded(profile, source, notes)),
         Err(errors) => Err(Unreadable::of_profile(&errors, &source)),
     }
+}
+
+/// A profile with the keys that its format has not, fit to be shown.
+fn with_idle_keys(mut loaded: Loaded, idle_keys: Vec<String>) -> Loaded {
+    loaded.idle_keys = idle_keys.iter().map(|path| printable(path)).collect();
+    loaded
 }
 
 fn oci(value: &Value, source: Source) -> Read {

@@ -21,10 +21,13 @@ use anyhow::Result;
 use portcullis_profile::{Profile, docker::Context};
 
 pub(crate) use kinds::{Format, Source};
-pub(crate) use problem::Unreadable;
+pub(crate) use problem::{Problem, Unreadable};
 pub(crate) use tree::Position;
 
 use crate::{console, platform};
+
+/// How many keys that the format has not are named.
+const MAX_NAMED_KEYS: usize = 5;
 
 /// A profile, and what to call it.
 #[derive(Clone, Debug)]
@@ -37,6 +40,10 @@ pub(crate) struct Loaded {
     pub(crate) source: Source,
     /// What the reader should know about what was read: what was assumed, what is not in it.
     pub(crate) notes: Vec<String>,
+    /// Keys that the format has not, as paths in the file. A runtime drops them.
+    pub(crate) idle_keys: Vec<String>,
+    /// Why no runtime loads the file as it is, and where.
+    pub(crate) not_json: Option<Problem>,
 }
 
 /// What a file holds.
@@ -83,6 +90,7 @@ pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable>
 /// # Errors
 /// Where they aren't text, or too much of it.
 pub(crate) fn parse(name: &str, bytes: Vec<u8>, container: &Context) -> Result<File, Unreadable> {
+    let marked = bytes::has_mark(&bytes);
     let text = bytes::text(bytes).map_err(|problem| Unreadable::new(name, problem))?;
     let (documents, broken) = if json::is_json(&text) {
         match json::read(&text) {
@@ -93,10 +101,17 @@ pub(crate) fn parse(name: &str, bytes: Vec<u8>, container: &Context) -> Result<F
         yaml::read(&text)
     };
     let mut file = File { name: name.to_owned(), profiles: Vec::new(), passed_over: 0, notes: Vec::new() };
+    let alone = documents.len() == 1;
     for document in documents {
         kinds::sort(document, container, &mut file);
     }
     file.profiles.extend(broken.map(|problem| Err(Unreadable::new(&file.name, problem))));
+    // Several documents are nobody's profile file.
+    if let ([Ok(only)], true) = (&mut file.profiles[..], alone)
+        && only.source.is_a_runtimes_file()
+    {
+        only.not_json = if marked { Some(json::mark()) } else { json::fault(&text) };
+    }
     if let [Ok(only)] = &mut file.profiles[..] {
         only.name.clone_from(&file.name);
     }
@@ -127,6 +142,11 @@ fn all_of(file: File) -> Result<Vec<Loaded>> {
     }
     let File { name, profiles, passed_over, notes } = file;
     let loaded = profiles.into_iter().collect::<Result<Vec<_>, _>>()?;
+    for Loaded { name, idle_keys, .. } in loaded.iter().filter(|loaded| !loaded.idle_keys.is_empty()) {
+        let keys = idle_keys.iter().take(MAX_NAMED_KEYS).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if idle_keys.len() > MAX_NAMED_KEYS { " and more" } else { "" };
+        console::note(&format!("{name}: the format has no {keys}{more}: left out, as a runtime does"));
+    }
     if loaded.is_empty() {
         let empty = passed_over == 0 && notes.is_empty();
         let what = if empty { "it holds nothing" } else { "nothing in it is one or has one" };

@@ -47,7 +47,7 @@ pub(crate) fn check(name: &str, profile: &Profile) -> Result<()> {
 /// Writes a document to standard output where the file is `-`, or makes it the file's whole content at once.
 pub(crate) fn write_document(document: &[u8], file: &Path, console: &mut Console) -> Result<()> {
     if file == Path::new("-") {
-        console.out().write_all(document)?;
+        console.document().write_all(document)?;
         return Ok(());
     }
     replace(file, document).with_context(|| format!("can't write {}", file.display()))

@@ -1,6 +1,7 @@
 //! Registries, as the commands that use them see them.
 
 mod document;
+mod looser;
 
 use std::{future::Future, io::Read as _, path::PathBuf, time::Duration};
 
@@ -9,6 +10,7 @@ use clap::Args;
 use portcullis_artifact::{Access, Credential, CredentialFiles, Error, Platform, Reference, Wanted};
 
 pub(crate) use document::{check, facts, write_document};
+pub(crate) use looser::Trust;
 
 /// The longest password, in bytes: tokens in a password's place have some KiB.
 const MAX_PASSWORD_BYTES: u64 = 64 * 1024;

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each file of tests uses a part")]
 
+pub(crate) mod artifact;
+pub(crate) mod http;
+
 use std::{
     fs,
     io::Write as _,
@@ -41,10 +44,20 @@ pub(crate) fn seccomp(files: &Files, arguments: &[&str]) -> Ran {
 
 /// The same with something on standard input.
 pub(crate) fn seccomp_with(files: &Files, arguments: &[&str], input: &str) -> Ran {
+    run(files, arguments, input, &[])
+}
+
+/// The same for a user who has a home.
+pub(crate) fn seccomp_at_home(files: &Files, home: &str, arguments: &[&str]) -> Ran {
+    run(files, arguments, "", &[("HOME", home)])
+}
+
+fn run(files: &Files, arguments: &[&str], input: &str, environment: &[(&str, &str)]) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_kubectl-seccomp"))
         .args(arguments)
         .current_dir(files.path())
         .env_clear()
+        .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -47,6 +47,11 @@ pub(crate) fn record(folder: &Path, arguments: &[&str]) -> Ran {
     start(folder, arguments).end()
 }
 
+/// The same with more in the environment.
+pub(crate) fn record_with(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+    start_as(recorder(folder, arguments).envs(environment.iter().copied())).end()
+}
+
 pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Running {
     start_as(&mut recorder(folder, arguments))
 }

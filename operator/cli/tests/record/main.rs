@@ -4,3 +4,4 @@
 mod command;
 mod container;
 mod machine;
+mod root;

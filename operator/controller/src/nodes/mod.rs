@@ -1,36 +1,37 @@
 //! Which nodes count, and how far each of them is: pure, from what the watches show.
 
+mod architectures;
+mod conditions;
 mod facts;
 mod notice;
 mod placement;
 mod rollout;
+mod steadiness;
+mod told;
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use portcullis_api::{NodeFailure, Owner, SetDigest};
 use portcullis_profile::Arch;
 use tokio::time::Instant;
 
+use self::{
+    architectures::Architectures,
+    conditions::{AGENT_AWAY, Agent, conditions},
+    steadiness::Steadiness,
+    told::{Told, owner_of},
+};
 pub(crate) use self::{
-    facts::{AgentPod, NodeFacts, Report},
-    notice::notice,
+    facts::{AgentPod, Machine, NodeFacts, Report},
+    notice::{Notice, notice, notice_of_word},
     placement::Placement,
     rollout::{Rollout, Wanted},
 };
 use crate::{
     changelog::{ChangeLog, Index},
-    resolve::arch_of_label,
+    settings::Lasting,
 };
-
-/// The label that says which architecture a node has.
-const ARCH_LABEL: &str = "kubernetes.io/arch";
-
-/// For how long a `Ready` that stands outlives a node's digest that is not known (yet). An agent may have seen a revision some
-/// milliseconds before the controller's own watch shows it.
-pub(crate) const UNKNOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// Whether a node counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,11 +44,14 @@ pub(crate) enum Standing {
     NotReady,
     /// The agent's DaemonSet does not go there.
     NotPlaced,
+    /// What its agent reports falls back again and again: it counts once it has not for a while.
+    LeftOut,
 }
 
 impl Standing {
     /// Every value.
-    pub(crate) const ALL: [Self; 4] = [Self::Counts, Self::Joining, Self::NotReady, Self::NotPlaced];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Counts, Self::Joining, Self::NotReady, Self::NotPlaced, Self::LeftOut];
 
     /// The word in a metric's label.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -56,6 +60,7 @@ impl Standing {
             Self::Joining => "joining",
             Self::NotReady => "not_ready",
             Self::NotPlaced => "not_placed",
+            Self::LeftOut => "left_out",
         }
     }
 }
@@ -63,15 +68,10 @@ impl Standing {
 /// How far a node is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// The agent pod that reported is gone or not Ready, or none has reported.
-    NoAgent,
+    /// Nothing was reported of this machine and this directory.
+    NoReport,
     /// The digest that it reports is not one that the controller's watch went through.
-    Unknown {
-        /// Since when that is so.
-        since: Instant,
-        /// Up to where the same agent was known to be before.
-        last: Option<Index>,
-    },
+    Unknown,
     /// More failed than the report can list.
     Truncated,
     /// It has processed every change up to this one.
@@ -83,9 +83,11 @@ pub(crate) enum Progress {
 pub(crate) struct View {
     pub(crate) standing: Standing,
     pub(crate) progress: Progress,
-    /// The agent pod that the progress is told of.
-    agent: Option<String>,
+    /// Whether the pod of the agent that reported is Ready. What it reported is true without it: files don't go when an agent stops.
+    pub(crate) has_agent: bool,
     failures: Vec<NodeFailure>,
+    /// What profiles were told of it; none where it does not count.
+    told: Option<Told>,
 }
 
 impl View {
@@ -128,22 +130,51 @@ impl Affected {
 }
 
 /// The nodes, their agents and what these report.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Nodes {
+    /// The directory below the kubelet's that reports have to be of.
+    subdirectory: String,
+    lasting: Lasting,
     facts: BTreeMap<String, NodeFacts>,
     /// By the pod's UID.
     agents: HashMap<String, AgentPod>,
     placement: Option<Placement>,
     reports: HashMap<String, Report>,
     by_digest: HashMap<SetDigest, BTreeSet<String>>,
-    /// Nodes, by UID, that have counted: they don't join again.
-    joined: HashSet<String>,
+    /// Nodes, by UID, that have counted, and the machine that each was then: they don't join again.
+    joined: HashMap<String, String>,
     views: BTreeMap<String, View>,
-    /// Nodes whose digest is unknown and whose grace has not been seen to end.
-    in_grace: BTreeSet<String>,
+    /// Nodes whose word is less than what profiles were told of them.
+    fallen: BTreeSet<String>,
+    steadiness: HashMap<String, Steadiness>,
+    /// Whether nodes have begun or ceased to count, and no profile was told yet.
+    set_changed: bool,
+    architectures: Architectures,
+    /// Nodes whose agent does not run, and since when.
+    without_agent: BTreeMap<String, Instant>,
 }
 
 impl Nodes {
+    /// No node. Reports count that are of this sub-directory.
+    pub(crate) fn new(subdirectory: String, lasting: Lasting) -> Self {
+        Self {
+            subdirectory,
+            lasting,
+            facts: BTreeMap::new(),
+            agents: HashMap::new(),
+            placement: None,
+            reports: HashMap::new(),
+            by_digest: HashMap::new(),
+            joined: HashMap::new(),
+            views: BTreeMap::new(),
+            fallen: BTreeSet::new(),
+            steadiness: HashMap::new(),
+            set_changed: false,
+            architectures: Architectures::default(),
+            without_agent: BTreeMap::new(),
+        }
+    }
+
     /// A node was added or changed.
     pub(crate) fn apply_node(&mut self, node: NodeFacts, log: &ChangeLog, now: Instant) -> Affected {
         if self.facts.get(&node.name) == Some(&node) {
@@ -159,6 +190,7 @@ impl Nodes {
         if let Some(facts) = self.facts.remove(name) {
             self.joined.remove(&facts.uid);
         }
+        self.steadiness.remove(name);
         self.refresh(name, log, now)
     }
 
@@ -199,19 +231,26 @@ impl Nodes {
         log: &ChangeLog,
         now: Instant,
     ) -> Affected {
-        if let Some(digest) = self.reports.get(name).and_then(|report| report.digest) {
+        let before = self.reports.remove(name);
+        if let Some(digest) = before.as_ref().and_then(|report| report.digest) {
             self.unindex(&digest, name);
         }
-        match report {
-            Some(report) => {
-                if let Some(digest) = report.digest {
-                    self.by_digest.entry(digest).or_default().insert(name.to_owned());
-                }
-                self.reports.insert(name.to_owned(), report);
+        let is_news = match (&before, &report) {
+            (Some(before), Some(report)) => !before.says_the_same(report),
+            (before, report) => before.is_some() != report.is_some(),
+        };
+        if let Some(report) = report {
+            if let Some(digest) = report.digest {
+                self.by_digest.entry(digest).or_default().insert(name.to_owned());
             }
-            None => drop(self.reports.remove(name)),
+            let is_of_node = |facts: &NodeFacts| report.node_uid.as_ref() == Some(&facts.uid);
+            let said = if self.facts.get(name).is_some_and(is_of_node) { &*report.conditions } else { &[] };
+            if !self.steadiness.contains_key(name) {
+                self.steadiness.insert(name.to_owned(), Steadiness::as_said(said, now));
+            }
+            self.reports.insert(name.to_owned(), report);
         }
-        self.refresh(name, log, now)
+        self.refresh_reported(name, is_news, log, now)
     }
 
     /// The log has a new entry: nodes that reported its digest before it was known are known now.
@@ -223,15 +262,40 @@ impl Nodes {
             .fold(Affected::Nothing, |all, name| all.and(self.refresh(&name, log, now)))
     }
 
-    /// Time has passed: the grace of some nodes may have ended.
-    pub(crate) fn tick(&mut self, now: Instant) -> Affected {
-        let views = &self.views;
-        let before = self.in_grace.len();
-        self.in_grace.retain(|name| {
-            matches!(views.get(name), Some(View { progress: Progress::Unknown { since, .. }, .. })
-                if now < *since + UNKNOWN_GRACE)
+    /// Time has passed: what has lasted is told, and who was steady for long counts again.
+    pub(crate) fn tick(&mut self, log: &ChangeLog, now: Instant) -> Affected {
+        let steady = self.lasting.steady();
+        let recovered = self
+            .steadiness
+            .iter_mut()
+            .filter_map(|(name, steadiness)| steadiness.recovers(steady, now).then(|| name.clone()));
+        let mut affected = Affected::Nothing;
+        for name in recovered.collect::<Vec<_>>() {
+            affected = affected.and(self.refresh(&name, log, now));
+        }
+        let Self { views, fallen, lasting, .. } = self;
+        fallen.retain(|name| {
+            let Some(view) = views.get_mut(name) else { return false };
+            let Some(mut told) = view.told.take() else { return false };
+            let is_over = told.fell().is_some_and(|fell| fell + lasting.fall() <= now);
+            if is_over {
+                affected = std::mem::take(&mut affected).and(told.settle(view, log));
+            }
+            view.told = Some(told);
+            !is_over
         });
-        if self.in_grace.len() == before { Affected::Nothing } else { Affected::Everything }
+        if std::mem::take(&mut self.set_changed) { Affected::Everything } else { affected }
+    }
+
+    /// The architectures that no node has had for long.
+    pub(crate) fn architectures_gone(&mut self, now: Instant) -> BTreeSet<Arch> {
+        let there = self.facts().filter_map(NodeFacts::arch).collect();
+        self.architectures.tick(&there, now)
+    }
+
+    /// A node has this architecture. Says whether that is news.
+    pub(crate) fn add_architecture(&mut self, arch: Arch) -> bool {
+        self.architectures.add(arch)
     }
 
     /// Every Linux node that is known.
@@ -249,14 +313,37 @@ impl Nodes {
         self.views.get(name).map(|view| view.standing)
     }
 
+    /// Whether a node's word falls back again and again, so that it does not count.
+    pub(crate) fn is_left_out(&self, name: &str) -> bool {
+        self.steadiness.get(name).is_some_and(Steadiness::is_left_out)
+    }
+
     /// The reports that are known, with the UID of the node that each belongs to.
     pub(crate) fn reports(&self) -> impl Iterator<Item = (&String, &Report)> {
         self.reports.iter()
     }
 
-    /// The architectures of the Linux nodes.
+    /// The conditions of a node's report, where they are other than what it says.
+    pub(crate) fn conditions(
+        &self,
+        name: &str,
+        report: &Report,
+        now: Instant,
+        clock: Timestamp,
+    ) -> Option<Vec<Condition>> {
+        let standing = self.standing(name)?;
+        let agent = match self.without_agent.get(name) {
+            None => Agent::Runs,
+            Some(since) if now < *since + AGENT_AWAY => Agent::JustAway,
+            Some(_) => Agent::Away,
+        };
+        let left_out = self.is_left_out(name).then(|| self.lasting.steady());
+        conditions(&report.conditions, standing, agent, left_out, clock)
+    }
+
+    /// The architectures of the Linux nodes, and those that one has had of late.
     pub(crate) fn architectures(&self) -> BTreeSet<Arch> {
-        self.facts().filter_map(|facts| arch_of_label(facts.labels.get(ARCH_LABEL)?)).collect()
+        self.architectures.all()
     }
 
     /// The nodes that are known and not among these.
@@ -284,105 +371,88 @@ impl Nodes {
     }
 
     fn refresh(&mut self, name: &str, log: &ChangeLog, now: Instant) -> Affected {
-        let before = self.views.get(name).cloned();
-        let after = self.view(name, before.as_ref(), log, now);
-        self.in_grace.remove(name);
-        let affected = affected(before.as_ref(), after.as_ref(), log);
-        match after {
-            Some(view) => {
-                if matches!(view.progress, Progress::Unknown { .. }) {
-                    self.in_grace.insert(name.to_owned());
-                }
-                self.views.insert(name.to_owned(), view);
-            }
-            None => drop(self.views.remove(name)),
+        self.refresh_reported(name, false, log, now)
+    }
+
+    /// Looks at a node again. `reported`: its agent has said something new.
+    fn refresh_reported(&mut self, name: &str, reported: bool, log: &ChangeLog, now: Instant) -> Affected {
+        let before = self.views.remove(name);
+        let after = self.view(name, before.as_ref(), reported, log, now);
+        match &after {
+            Some(view) if !view.has_agent => drop(self.without_agent.entry(name.to_owned()).or_insert(now)),
+            _ => drop(self.without_agent.remove(name)),
         }
+        self.fallen.remove(name);
+        let told_before = before.and_then(|view| view.told);
+        let counts = after.as_ref().is_some_and(|view| view.standing == Standing::Counts);
+        self.set_changed |= counts != told_before.is_some();
+        let Some(mut view) = after else { return Affected::Nothing };
+        let mut affected = Affected::Nothing;
+        if counts {
+            let mut told = told_before.unwrap_or_else(|| Told::nothing_amiss(log.newest()));
+            affected = told.rise(&view, log, now);
+            if told.fell().is_some() {
+                self.fallen.insert(name.to_owned());
+            }
+            view.told = Some(told);
+        }
+        self.views.insert(name.to_owned(), view);
         affected
     }
 
-    fn view(&mut self, name: &str, before: Option<&View>, log: &ChangeLog, now: Instant) -> Option<View> {
+    fn view(
+        &mut self,
+        name: &str,
+        before: Option<&View>,
+        reported: bool,
+        log: &ChangeLog,
+        now: Instant,
+    ) -> Option<View> {
         let facts = self.facts.get(name).filter(|facts| facts.linux)?;
-        // A report about an earlier node of this name says nothing about this one.
-        let report = self.reports.get(name).filter(|report| report.node_uid.as_ref() == Some(&facts.uid));
+        // A report about an earlier node of this name, or another machine, says nothing about this one.
+        let report = self.reports.get(name).filter(|report| report.is_of(facts));
         if report.is_some_and(|report| report.digest.is_some()) {
-            self.joined.insert(facts.uid.clone());
+            self.joined.insert(facts.uid.clone(), facts.machine.id.clone());
+        }
+        let has_agent = report
+            .and_then(|report| self.agents.get(report.agent_pod_uid.as_ref()?))
+            .is_some_and(|pod| pod.ready && pod.node.as_deref() == Some(name));
+        let of_here = report.filter(|report| report.subdirectory.as_ref() == Some(&self.subdirectory));
+        let (progress, failures) = of_here.map_or((Progress::NoReport, Vec::new()), |report| {
+            (progress(report, log), report.failures.clone())
+        });
+        let failed_before = before.map(|before| before.failures.as_slice()).unwrap_or_default();
+        let lost = |reached: Index| {
+            let is_new = |owner: &Owner| failed_before.iter().all(|failure| !failure.is_of(owner));
+            let mut owners = failures.iter().filter_map(owner_of).filter(is_new);
+            owners.any(|owner| log.last_change(&owner) <= reached)
+        };
+        if let Some(steadiness) = self.steadiness.get_mut(name) {
+            steadiness.observe(&progress, reported, lost, now);
         }
         let standing = match &self.placement {
             _ if !facts.ready => Standing::NotReady,
             Some(placement) if placement.matches(name, &facts.labels, &facts.taints) => {
-                if self.joined.contains(&facts.uid) { Standing::Counts } else { Standing::Joining }
+                if self.joined.get(&facts.uid) != Some(&facts.machine.id) {
+                    Standing::Joining
+                } else if self.is_left_out(name) {
+                    Standing::LeftOut
+                } else {
+                    Standing::Counts
+                }
             }
             _ => Standing::NotPlaced,
         };
-        let agent = report.and_then(|report| report.agent_pod_uid.clone()).filter(|uid| {
-            self.agents.get(uid).is_some_and(|pod| pod.ready && pod.node.as_deref() == Some(name))
-        });
-        let (progress, failures) = match (report, &agent) {
-            (Some(report), Some(_)) => (progress(report, &agent, before, log, now), report.failures.clone()),
-            _ => (Progress::NoAgent, Vec::new()),
-        };
-        Some(View { standing, progress, agent, failures })
+        Some(View { standing, progress, has_agent, failures, told: None })
     }
 }
 
-fn progress(
-    report: &Report,
-    agent: &Option<String>,
-    before: Option<&View>,
-    log: &ChangeLog,
-    now: Instant,
-) -> Progress {
-    let Some(digest) = report.digest else { return Progress::NoAgent };
-    if report.failures_truncated {
-        return Progress::Truncated;
+fn progress(report: &Report, log: &ChangeLog) -> Progress {
+    match &report.digest {
+        None => Progress::NoReport,
+        Some(_) if report.failures_truncated => Progress::Truncated,
+        Some(digest) => log.index_of(digest).map_or(Progress::Unknown, Progress::Known),
     }
-    if let Some(index) = log.index_of(&digest) {
-        return Progress::Known(index);
-    }
-    match before.filter(|before| before.agent == *agent).map(|before| &before.progress) {
-        Some(Progress::Known(index)) => Progress::Unknown { since: now, last: Some(*index) },
-        // Further unknown digests don't begin a new grace.
-        Some(unknown @ Progress::Unknown { .. }) => unknown.clone(),
-        _ => Progress::Unknown { since: now, last: None },
-    }
-}
-
-/// The profiles whose readiness can differ between two views of a node.
-fn affected(before: Option<&View>, after: Option<&View>, log: &ChangeLog) -> Affected {
-    let counts = |view: Option<&View>| view.is_some_and(|view| view.standing == Standing::Counts);
-    let (before, after) = match (before, after) {
-        (Some(before), Some(after)) if counts(Some(before)) && counts(Some(after)) => (before, after),
-        (before, after) if counts(before) != counts(after) => return Affected::Everything,
-        _ => return Affected::Nothing,
-    };
-    let failures: BTreeSet<Owner> = before
-        .failures
-        .iter()
-        .chain(&after.failures)
-        .filter(|failure| before.failures.contains(failure) != after.failures.contains(failure))
-        .filter_map(owner_of)
-        .collect();
-    let between = |one: Index, other: Index| {
-        let changed = log.changed_between(one.min(other), one.max(other));
-        changed.map_or(Affected::Everything, |changed| Affected::owners(changed.cloned().collect()))
-    };
-    let moved = match (&before.progress, &after.progress) {
-        (before, after) if before == after => Affected::Nothing,
-        (Progress::Known(from), Progress::Known(to)) => between(*from, *to),
-        (Progress::Unknown { last: Some(from), .. }, Progress::Known(to)) => between(*from, *to),
-        // Nothing that stands is withdrawn before the grace has ended: see `Nodes::tick`.
-        (Progress::Known(_), Progress::Unknown { last: Some(_), .. }) => Affected::Nothing,
-        _ => Affected::Everything,
-    };
-    moved.and(Affected::owners(failures))
-}
-
-fn owner_of(failure: &NodeFailure) -> Option<Owner> {
-    match &failure.namespace {
-        Some(namespace) => Owner::namespaced(namespace, &failure.name),
-        None => Owner::cluster(&failure.name),
-    }
-    .ok()
 }
 
 #[cfg(test)]

@@ -7,20 +7,31 @@ use k8s_openapi::jiff::Timestamp;
 use portcullis_api::{Owner, ProfileStatus, Reason, RevisionMeta};
 use portcullis_runtime::{Level, Report};
 use tokio::time::{Duration, Instant};
-use tracing::{Instrument as _, debug, info_span};
+use tracing::{Instrument as _, debug, error, info_span};
 
 use crate::{
-    cluster::reference, error::Failure, revisions::Doomed, shared::Shared, status::Announcement, world::Step,
+    cluster::reference,
+    error::Failure,
+    queue::Keyed as _,
+    revisions::Doomed,
+    shared::Shared,
+    status::{Announcement, Stall},
+    world::Step,
 };
 
 /// Profiles that are worked on at once.
 const CONCURRENCY: usize = 32;
+/// Those of one namespace: requests for one must not keep the others' from being made.
+pub(crate) const SHARE: usize = CONCURRENCY / 4;
 /// Steps for one profile without a pause: far more than any way through them has.
 const MAX_STEPS: usize = 32;
 /// The least time between two looks at a profile that nothing new is known of.
 const BREATH: Duration = Duration::from_millis(10);
 /// How long a profile rests that did not come to an end.
 const REST: Duration = Duration::from_secs(5);
+
+/// What to do about a profile that could not be worked out.
+const REMEDY: &str = "It is tried again in ten minutes, or when the profile changes: take rules and conditions out of it, or build on fewer bases";
 
 /// What follows a step.
 enum Next {
@@ -49,6 +60,7 @@ async fn one(shared: &Shared, owner: Owner) {
     let span = info_span!("profile", object = %owner);
     let begun = Instant::now();
     let wait = steps(shared, &owner).instrument(span).await;
+    shared.change(|world, _| world.put_away(&owner));
     shared.metrics.reconcile.observe(begun.elapsed().as_secs_f64());
     if let Some(at) = wait {
         // Whatever a step takes for due already: what was just looked at must not stand before what nobody has looked at yet.
@@ -88,17 +100,22 @@ async fn steps(shared: &Shared, owner: &Owner) -> Option<Instant> {
 async fn perform(shared: &Shared, owner: &Owner, step: Step) -> Result<Next, Failure> {
     match step {
         Step::Wait(at) => return Ok(Next::Wait(at)),
-        Step::Fetch(owners) => return fetch(shared, &owners).await,
+        Step::Fetch(owners) => return fetch(shared, owner, &owners).await,
         Step::FetchRevision { digest } => {
             let content = shared.cluster.revision_content(owner, &digest).await?;
             // Gone: the watch is about to show it.
             let Some(content) = content else { return Ok(Next::Wait(Some(Instant::now() + REST))) };
             shared.world().fetched_revision(owner, digest, content);
         }
-        Step::Resolve { job, epoch } => {
-            let resolution = job.run();
-            shared.world().resolved(owner, epoch, resolution);
-        }
+        Step::Resolve { job, epoch } => match shared.pool.run(owner.tenant(), move || job.run()).await {
+            Ok(resolution) => shared.world().resolved(owner, epoch, resolution),
+            Err(given_up) => {
+                error!(%given_up, "could not work the profile out");
+                let message = format!("spec: {given_up}. {REMEDY}");
+                let stall = Stall { reason: Reason::TooMuchWork, message };
+                shared.world().gave_up(owner, epoch, stall, Instant::now());
+            }
+        },
         Step::Publish { finalizer, revision } => publish(shared, owner, finalizer, revision).await?,
         Step::Status(status, announcement) => say(shared, owner, *status, announcement).await?,
         Step::AskUsage => return ask_usage(shared, owner).await,
@@ -111,11 +128,14 @@ async fn perform(shared: &Shared, owner: &Owner, step: Step) -> Result<Next, Fai
     Ok(Next::Again)
 }
 
-async fn fetch(shared: &Shared, owners: &[Owner]) -> Result<Next, Failure> {
+async fn fetch(shared: &Shared, owner: &Owner, needed: &[Owner]) -> Result<Next, Failure> {
     let mut taken = true;
-    for owner in owners {
-        let found = shared.cluster.profile(owner).await?;
-        taken &= found.is_some_and(|observed| shared.world().fetched(observed));
+    for needed in needed {
+        let found = shared.cluster.profile(needed).await?;
+        taken &= found.is_some_and(|observed| shared.world().fetched(owner, observed));
+        if shared.world().has_read_enough(owner) {
+            break;
+        }
     }
     // What is another object by now, or none, the watch is about to show.
     Ok(if taken { Next::Again } else { Next::Wait(Some(Instant::now() + REST)) })

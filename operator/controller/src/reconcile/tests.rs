@@ -12,7 +12,7 @@ use super::*;
 use crate::{
     mock::{Asked, Server, shared},
     nodes::{AgentPod, NodeFacts, Placement},
-    observe::{observe, owner_of},
+    observe::{Unread, observe, owner_of},
     world::World,
 };
 
@@ -53,6 +53,7 @@ impl Scenario {
             let report = crate::nodes::Report {
                 node_uid: Some("node".to_owned()),
                 agent_pod_uid: Some("pod".to_owned()),
+                subdirectory: Some("profiles".to_owned()),
                 digest: Some(world.served_digest()),
                 ..crate::nodes::Report::default()
             };
@@ -62,7 +63,7 @@ impl Scenario {
 
     /// The watch shows a profile.
     fn shows<K: ProfileResource>(&self, object: &Value) {
-        let object = serde_json::from_value::<kube::core::DeserializeGuard<K>>(object.clone()).unwrap();
+        let object = serde_json::from_value::<Unread<K>>(object.clone()).unwrap();
         let observed = observe(owner_of(&object).unwrap(), object, |_, _| false);
         self.change(|world, now| world.profile_applied(observed, true, now));
     }
@@ -125,7 +126,7 @@ async fn make_ready(scenario: &mut Scenario) -> Value {
     let meta = meta.unwrap();
     revision.answer(&json!({"metadata": meta.to_metadata()}));
     scenario.shows::<SeccompProfile>(&object);
-    scenario.change(|world, now| world.revision_applied(&meta, Some("revision-uid".to_owned()), now));
+    scenario.change(|world, now| world.revision_applied(&meta, Some("revision-uid".to_owned()), 1, now));
     scenario.report();
     let status = scenario.asked().await;
     assert!(status.path.ends_with("/status"), "{}", status.line());
@@ -163,14 +164,15 @@ async fn a_new_profile_costs_three_requests() {
     let meta =
         RevisionMeta::from_metadata(&serde_json::from_value(revision.body["metadata"].clone()).unwrap());
     let meta = meta.unwrap();
-    let expected = RevisionMeta { owner: web(), owner_uid: "uid-1".to_owned(), digest, sequence: 1 };
+    let owner_uid = "uid-1".to_owned();
+    let expected = RevisionMeta { owner: web(), owner_uid, digest, sequence: 1, revoked: None };
     assert_eq!(meta, expected);
 
     let object = at_version(&object, "11", &json!({"finalizers": ["portcullis.dev/in-use"]}));
     finalizer.answer(&object);
     revision.answer(&json!({"metadata": meta.to_metadata()}));
     scenario.shows::<SeccompProfile>(&object);
-    scenario.change(|world, now| world.revision_applied(&meta, None, now));
+    scenario.change(|world, now| world.revision_applied(&meta, None, 1, now));
     scenario.report();
 
     let status = scenario.asked().await;
@@ -236,7 +238,7 @@ async fn a_deleted_profile_asks_for_its_pods_then_goes_with_its_revisions() {
 
     let first = scenario.asked().await;
     assert_eq!(first.line(), "GET /api/v1/pods");
-    assert!(first.query.contains("limit=500"), "{:?}", first.query);
+    assert!(first.query.contains("limit=50"), "{:?}", first.query);
     first.answer(&json!({"metadata": {"continue": "more"}, "items": []}));
     let second = scenario.asked().await;
     assert!(second.query.contains("continue=more"), "{:?}", second.query);
@@ -298,4 +300,62 @@ async fn an_object_that_was_made_anew_meanwhile_is_left_alone() {
 
 fn revision_metadata() -> Value {
     json!({"name": "csp.web.000000000000"})
+}
+
+/// A document of many names, each profile's own, so that none is served already. What counts is how many are worked on, not how long.
+fn heavy(number: usize) -> Value {
+    let name = |at: usize| {
+        let letter = |at: usize| char::from(b"abcdefghijklmnopqrstuvwxyz"[at % 26]);
+        format!("{}{}{}", letter(at), letter(at / 26), letter(at / 676))
+    };
+    let names: Vec<String> = (0..400).map(|at| name(at + number)).collect();
+    let rules: Vec<Value> = (0..4).map(|_| json!({"names": names, "action": "SCMP_ACT_ALLOW"})).collect();
+    json!({
+        "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompProfile",
+        "metadata": {
+            "namespace": "flood", "name": format!("heavy-{number}"), "uid": format!("flood-{number}"), "generation": 1,
+            "resourceVersion": "10",
+        },
+        "spec": {"profile": {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": rules}},
+    })
+}
+
+/// One namespace may not hold up another, by processor time or by requests that are not answered.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_one_namespace_delays_another_by_no_more_than_its_share() {
+    let mut scenario = Scenario::new();
+    for number in 0..1_000 {
+        scenario.shows::<SeccompProfile>(&heavy(number));
+    }
+    // The flood has what it can have at once under way, and none of its requests is answered.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let begun = scenario.shared.metrics.begun.get();
+    assert!(begun <= u64::try_from(SHARE).unwrap(), "{begun} were worked out");
+    let mut held_up = Vec::new();
+    scenario.shows::<SeccompProfile>(&profile(&["read"]));
+    let ready = loop {
+        let asked = scenario.asked().await;
+        match asked.line() {
+            line if line.contains("/namespaces/shop/seccompprofiles/web/status") => break asked,
+            line if line.contains("/namespaces/shop/") => {
+                let object =
+                    at_version(&profile(&["read"]), "11", &json!({"finalizers": ["portcullis.dev/in-use"]}));
+                asked.answer(&object);
+                scenario.shows::<SeccompProfile>(&object);
+            }
+            line if line.contains("/seccomprevisions/sp.shop.web.") => {
+                let metadata = serde_json::from_value(asked.body["metadata"].clone()).unwrap();
+                let meta = RevisionMeta::from_metadata(&metadata).unwrap();
+                asked.answer(&json!({"metadata": meta.to_metadata()}));
+                scenario.change(|world, now| world.revision_applied(&meta, None, 1, now));
+                scenario.report();
+            }
+            _ => held_up.push(asked),
+        }
+    };
+    assert_eq!(ready.body["status"]["conditions"][0]["status"], "True");
+    // The flood's own requests: a finalizer and a revision, or a status, of each that it may have under way.
+    assert!(held_up.len() <= 2 * SHARE, "{}", held_up.len());
+    let more = scenario.shared.metrics.begun.get() - begun;
+    assert!(more <= 2, "{more} were worked out until the other's was Ready");
 }

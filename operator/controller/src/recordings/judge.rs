@@ -22,6 +22,8 @@ pub(super) struct Facts<'a> {
     pub(super) tally: &'a Tally,
     /// Nodes that have a part and are there.
     pub(super) nodes: u32,
+    /// Nodes that asked, and had no pod of it.
+    pub(super) refused: &'a [String],
     /// Parts that can't be read.
     pub(super) problems: &'a [String],
     /// What came of the profile, where one is to be created and was tried.
@@ -60,6 +62,7 @@ impl Facts<'_> {
             runs: self.runs(),
             containers: self.containers(&verdict),
             nodes: self.nodes,
+            refused_nodes: self.refused.to_vec(),
             last_new_call_time: total.last_new_at().and_then(time_of).map(Time),
             lost: LostCounts::of(total.losses),
             notes: self.output.map(Made::notes).unwrap_or_default(),
@@ -190,6 +193,38 @@ impl Facts<'_> {
                 signals: container.signals.names().collect(),
             })
             .collect()
+    }
+}
+
+/// The status of a recording that is not among the oldest of its namespace, as many as are recorded. What was seen of it stays.
+pub(super) fn beyond_limit(
+    recording: &SeccompRecording,
+    previous: &RecordingStatus,
+    (there_are, limit): (usize, usize),
+    now: Timestamp,
+) -> RecordingStatus {
+    let namespace = recording.metadata.namespace.as_deref().unwrap_or_default();
+    let facts = Facts {
+        recording,
+        previous,
+        tally: &Tally::default(),
+        nodes: 0,
+        refused: &[],
+        problems: &[],
+        output: None,
+        now,
+    };
+    let message = format!(
+        "namespace {namespace} has {there_are} SeccompRecordings, of which the {limit} oldest are recorded: delete some that have ended, or have \
+         an administrator raise bounds.recordingsPerNamespace (--max-recordings-per-namespace)"
+    );
+    let kind = RecordingCondition::Recording;
+    let others = previous.conditions.iter().filter(|condition| condition.type_ != kind.as_str());
+    let refused = facts.condition(kind, "False", &RecordingReason::NamespaceLimit, &message);
+    RecordingStatus {
+        observed_generation: recording.metadata.generation,
+        conditions: std::iter::once(refused).chain(others.cloned()).collect(),
+        ..previous.clone()
     }
 }
 

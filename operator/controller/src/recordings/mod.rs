@@ -7,9 +7,14 @@
 //! that may be repeated ([`Archive`](portcullis_api::Archive)), so that parts do not pile up where nodes come and go. A node counts as
 //! gone only some minutes after its object is: by then its pods, and with them its recorder's token, are gone as well.
 //!
+//! # Whose parts count
+//! Those of nodes that the controller invited ([`invitations`]): a recorder asks by an empty part, and is invited where the API server has
+//! pods of the recording on its node. Admission policies hold recorders to that.
+//!
 //! # What it costs
 //! Nothing without `--recordings`. A steady cluster causes no writes: a status holds nothing that grows with every call.
 
+mod invitations;
 mod judge;
 mod output;
 mod picture;
@@ -34,7 +39,13 @@ use portcullis_runtime::{
 use tokio::time::{Instant, interval, sleep};
 
 use self::{picture::Picture, requests::Requests};
-use crate::{error::Failure, queue::Queue, shared::Shared, sinks::Synced};
+use crate::{
+    error::Failure,
+    queue::{Keyed, Queue},
+    shared::Shared,
+    sinks::Synced,
+    world::usize_of,
+};
 
 const RECORDINGS: &str = "seccomprecordings";
 const PARTS: &str = "seccomprecordingparts";
@@ -55,6 +66,12 @@ pub(crate) struct Key {
 impl std::fmt::Display for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "SeccompRecording {}/{}", self.namespace, self.name)
+    }
+}
+
+impl Keyed for Key {
+    fn tenant(&self) -> &str {
+        &self.namespace
     }
 }
 
@@ -82,11 +99,12 @@ pub(crate) struct Recordings {
 
 impl Recordings {
     pub(crate) fn new(shared: Arc<Shared>, client: Client) -> Self {
+        let limit = usize_of(shared.bounds.max_recordings_per_namespace);
         Self {
             shared,
             requests: Requests::new(client),
-            picture: Mutex::new(Picture::default()),
-            queue: Queue::default(),
+            picture: Mutex::new(Picture::new(limit)),
+            queue: Queue::new(work::SHARE),
         }
     }
 

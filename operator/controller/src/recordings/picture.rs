@@ -1,22 +1,23 @@
 //! What is known of recordings and their parts, and what the next step for one is. Pure: no I/O, and time is given.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::ResourceExt as _;
 use portcullis_api::{
-    Archive, PartContent, RecordingStatus, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
-    merge_parts,
+    Archive, MAX_REFUSED_NODES, OldestFirst, PartContent, PodSelector, RecordingStatus, SeccompRecording,
+    SeccompRecordingPart, SeccompRecordingPartSpec, created_at, merge_parts,
 };
 use portcullis_profile::recording::Tally;
 use tokio::time::Instant;
 
 use super::{
     Key,
-    judge::{Facts, is_urgent},
+    invitations::{Asking, Invitations},
+    judge::{Facts, beyond_limit, is_urgent},
     output::{Basis, Made, Output},
 };
 
@@ -25,7 +26,7 @@ use super::{
 pub(super) const GONE_FOR: Duration = Duration::from_secs(600);
 /// How long a status that says nothing urgent waits for more.
 pub(super) const STATUS_PACE: Duration = Duration::from_secs(10);
-/// How long a recording rests after a request failed.
+/// How long a recording rests after a request failed, or while what it takes is not there yet.
 const REST: Duration = Duration::from_secs(30);
 
 /// What is to be done for a recording.
@@ -33,6 +34,8 @@ const REST: Duration = Duration::from_secs(30);
 pub(super) enum Step {
     /// Nothing before this time.
     Wait(Option<Instant>),
+    /// Answer nodes that ask whether they may write for the recording with this UID, by whether they have pods that it selects.
+    Answer { uid: String, selector: PodSelector, asking: Vec<Asking> },
     /// Write the controller's own part, in place of that version of it, which takes over the node's part of that UID and version.
     TakeOver {
         spec: Box<SeccompRecordingPartSpec>,
@@ -49,12 +52,16 @@ pub(super) enum Step {
 }
 
 /// Everything that is known.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Picture {
     synced: bool,
+    /// Recordings of one namespace that are looked at, the oldest; twice as many are told that they are not.
+    limit: usize,
+    order: OldestFirst<Key>,
     recordings: HashMap<Key, Entry>,
     /// Parts by the recording that they are of, and by their own name.
     parts: HashMap<Key, BTreeMap<String, Part>>,
+    invitations: Invitations,
 }
 
 #[derive(Debug)]
@@ -64,6 +71,8 @@ struct Entry {
     taken: Option<(String, String)>,
     /// UIDs of parts that were deleted, whatever the watch still shows of them.
     deleted: HashSet<String>,
+    /// Nodes that were refused.
+    refused: BTreeSet<String>,
     status_at: Option<Instant>,
     rest_until: Option<Instant>,
     output: Output,
@@ -75,11 +84,25 @@ struct Part {
     version: String,
     recording_uid: String,
     node: Option<String>,
+    /// Whether its node is invited, or it is of none.
+    counts: bool,
     content: Result<PartContent, String>,
     gone_since: Option<Instant>,
 }
 
 impl Picture {
+    /// Nothing is known yet; so many recordings of a namespace are looked at.
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            synced: false,
+            limit,
+            order: OldestFirst::default(),
+            recordings: HashMap::new(),
+            parts: HashMap::new(),
+            invitations: Invitations::default(),
+        }
+    }
+
     /// Both first lists are complete.
     pub(super) fn all_synced(&mut self) -> Vec<Key> {
         self.synced = true;
@@ -104,33 +127,58 @@ impl Picture {
                 }
                 entry.recording = recording;
             }
-            _ => {
+            before => {
+                let before = before.map(|entry| created_at(&entry.recording.metadata));
+                let created = created_at(&recording.metadata);
                 let entry = Entry {
                     recording,
                     taken: None,
                     deleted: HashSet::new(),
+                    refused: BTreeSet::new(),
                     status_at: None,
                     rest_until: None,
                     output: Output::default(),
                 };
                 self.recordings.insert(key.clone(), entry);
+                return self.rank(&key, before, created);
             }
         }
         vec![key]
     }
 
+    /// Takes a recording into its namespace's order, and forgets the newest of far too many. Gives those that this concerns.
+    fn rank(&mut self, key: &Key, before: Option<Timestamp>, created: Timestamp) -> Vec<Key> {
+        if let Some(before) = before {
+            self.order.remove(&key.namespace, before, key);
+        }
+        self.order.insert(&key.namespace, created, key.clone());
+        let most = self.limit.saturating_mul(2);
+        let out = self.order.at_edge(&key.namespace, most).nth(1).cloned();
+        if let Some(out) = out {
+            self.recording_removed(&out);
+        }
+        self.at_edge(&key.namespace).chain([key.clone()]).collect()
+    }
+
+    /// The recordings that change sides of their namespace's bound when another comes or goes.
+    fn at_edge(&self, namespace: &str) -> impl Iterator<Item = Key> {
+        self.order.at_edge(namespace, self.limit).cloned()
+    }
+
     pub(super) fn recording_removed(&mut self, key: &Key) -> Vec<Key> {
-        self.recordings.remove(key);
-        Vec::new()
+        let Some(entry) = self.recordings.remove(key) else { return Vec::new() };
+        self.order.remove(&key.namespace, created_at(&entry.recording.metadata), key);
+        self.at_edge(&key.namespace).collect()
     }
 
     pub(super) fn recordings_listed(&mut self, listed: &HashSet<Key>) -> Vec<Key> {
-        self.recordings.retain(|key, _| listed.contains(key));
-        Vec::new()
+        let gone: Vec<Key> = self.recordings.keys().filter(|key| !listed.contains(key)).cloned().collect();
+        gone.iter().flat_map(|key| self.recording_removed(key)).collect()
     }
 
     pub(super) fn part_applied(&mut self, part: SeccompRecordingPart) -> Vec<Key> {
         let (namespace, name) = (part.namespace().unwrap_or_default(), part.name_any());
+        let counts = part.counts();
         let SeccompRecordingPart { metadata, spec } = part;
         let key = Key { namespace, name: spec.recording.clone() };
         let uid = metadata.uid.unwrap_or_default();
@@ -139,11 +187,14 @@ impl Picture {
         }
         let content = spec.content();
         let known = self.parts.entry(key.clone()).or_default();
+        // An invitation is never taken back; what the watch shows may be older.
+        let counts = counts || known.get(&name).is_some_and(|known| known.counts && known.uid == uid);
         let part = Part {
             uid,
             version: metadata.resource_version.unwrap_or_default(),
             recording_uid: spec.recording_uid,
             node: spec.node,
+            counts,
             content: content.map_err(|error| format!("SeccompRecordingPart {name}: {error}")),
             gone_since: known.get(&name).and_then(|known| known.gone_since),
         };
@@ -176,7 +227,8 @@ impl Picture {
     /// The recordings that have parts of nodes that went away or came back.
     pub(super) fn with_absent_nodes(&self, here: &HashSet<String>) -> Vec<Key> {
         let moved = |part: &Part| {
-            part.node.as_ref().is_some_and(|node| here.contains(node) == part.gone_since.is_some())
+            let node = part.node.as_ref().filter(|_| part.counts);
+            node.is_some_and(|node| here.contains(node) == part.gone_since.is_some())
         };
         let concerned = self.parts.iter().filter(|(_, parts)| parts.values().any(moved));
         concerned.map(|(key, _)| key.clone()).collect()
@@ -204,17 +256,27 @@ impl Picture {
             // What is on its way out gets nothing new; its namespace may be, too.
             return Step::Wait(None);
         }
+        if !self.order.is_within(&key.namespace, created_at(&recording.metadata), key, self.limit) {
+            let there_are = self.order.count(&key.namespace);
+            let previous = recording.status.clone().unwrap_or_default();
+            let status = beyond_limit(recording, &previous, (there_are, self.limit), time);
+            return if status == previous { Step::Wait(None) } else { Step::Status(Box::new(status)) };
+        }
         if let Some(until) = entry.rest_until.filter(|until| *until > now) {
             return Step::Wait(Some(until));
         }
         let mut none = BTreeMap::new();
         let all = self.parts.get_mut(key).unwrap_or(&mut none);
+        let (asking, answered_at) = self.invitations.due(asking(all, &uid), now);
+        if !asking.is_empty() {
+            return Step::Answer { uid, selector: recording.spec.pod_selector.clone(), asking };
+        }
         let mut parts = Parts::of(all, &uid, here, now);
         if let Some(step) = parts.retire(key, &uid, &owner, entry.taken.as_ref(), now) {
             return step;
         }
         let merged = parts.merge();
-        let mut wake = parts.next_gone;
+        let mut wake = earliest(parts.next_gone, answered_at);
         // A part that can't be read holds calls that the profile would lose.
         if recording.creates_profile() && merged.problems.is_empty() {
             match entry.output.next(recording, &merged.tally, now) {
@@ -224,11 +286,13 @@ impl Picture {
             }
         }
         let previous = recording.status.clone().unwrap_or_default();
+        let refused = parts.refused(&previous, &entry.refused);
         let facts = Facts {
             recording,
             previous: &previous,
             tally: &merged.tally,
             nodes: merged.nodes,
+            refused: &refused,
             problems: &merged.problems,
             output: entry.output.outcome().filter(|_| recording.creates_profile()),
             now: time,
@@ -261,6 +325,29 @@ impl Picture {
         self.part_removed(&key.namespace, name);
     }
 
+    /// A node was invited, by this version of its part.
+    pub(super) fn invited(&mut self, key: &Key, asking: &Asking, version: String) {
+        if let Some(entry) = self.recordings.get_mut(key) {
+            entry.refused.remove(&asking.node);
+        }
+        let part = self.parts.get_mut(key).and_then(|parts| parts.get_mut(&asking.name));
+        if let Some(part) = part.filter(|part| part.uid == asking.uid) {
+            part.counts = true;
+            part.version = version;
+        }
+    }
+
+    /// A node was refused, and its part deleted.
+    pub(super) fn refused(&mut self, key: &Key, asking: &Asking, now: Instant) {
+        self.invitations.refused(&asking.node, now);
+        if let Some(entry) = self.recordings.get_mut(key)
+            && entry.refused.len() < MAX_REFUSED_NODES
+        {
+            entry.refused.insert(asking.node.clone());
+        }
+        self.part_removed(&key.namespace, &asking.name);
+    }
+
     /// A status was written.
     pub(super) fn wrote_status(&mut self, key: &Key, uid: &str, status: RecordingStatus, now: Instant) {
         if let Some(entry) = self.recordings.get_mut(key)
@@ -286,12 +373,21 @@ impl Picture {
         Parts::of(all, "uid-1", &HashSet::new(), Instant::now()).merge().tally
     }
 
-    /// A request failed.
-    pub(super) fn failed(&mut self, key: &Key, now: Instant) {
+    /// A request failed, or what it takes is not there yet.
+    pub(super) fn rest(&mut self, key: &Key, now: Instant) {
         if let Some(entry) = self.recordings.get_mut(key) {
             entry.rest_until = Some(now + REST);
         }
     }
+}
+
+/// The parts of this very recording by which nodes ask.
+fn asking(all: &BTreeMap<String, Part>, uid: &str) -> impl Iterator<Item = Asking> {
+    let asking = all.iter().filter(move |(_, part)| part.recording_uid == uid && !part.counts);
+    asking.filter_map(|(name, part)| {
+        let (node, uid, version) = (part.node.clone()?, part.uid.clone(), part.version.clone());
+        Some(Asking { name: name.clone(), node, uid, version })
+    })
 }
 
 /// The parts of one recording that count.
@@ -309,9 +405,10 @@ struct Merged {
 }
 
 impl<'p> Parts<'p> {
-    /// Those of this very recording; notes which of their nodes are gone.
+    /// Those of this very recording that count; notes which of their nodes are gone.
     fn of(all: &'p mut BTreeMap<String, Part>, uid: &str, here: &HashSet<String>, now: Instant) -> Self {
-        let mut parts: Vec<_> = all.iter_mut().filter(|(_, part)| part.recording_uid == uid).collect();
+        let mut parts: Vec<_> =
+            all.iter_mut().filter(|(_, part)| part.recording_uid == uid && part.counts).collect();
         for (_, part) in &mut parts {
             let gone = part.node.as_ref().is_some_and(|node| !here.contains(node));
             part.gone_since = gone.then(|| part.gone_since.unwrap_or(now));
@@ -328,6 +425,13 @@ impl<'p> Parts<'p> {
             _ => None,
         });
         archive.unwrap_or_default()
+    }
+
+    /// The nodes that were refused and have not been invited since.
+    fn refused(&self, previous: &RecordingStatus, lately: &BTreeSet<String>) -> Vec<String> {
+        let writes = |node: &str| self.parts.iter().any(|(_, part)| part.node.as_deref() == Some(node));
+        let refused: BTreeSet<&String> = previous.refused_nodes.iter().chain(lately).collect();
+        refused.into_iter().filter(|node| !writes(node)).take(MAX_REFUSED_NODES).cloned().collect()
     }
 
     fn is_there(&self, uid: &str) -> bool {

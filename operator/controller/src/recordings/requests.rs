@@ -1,17 +1,22 @@
 //! Every request that is made for recordings, apart from watches.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::{
+    api::core::v1::Pod,
+    apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference},
+};
 use kube::{
     Api, Client, Resource as _,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
+    core::Selector,
 };
 use portcullis_api::{
-    BaseReference, CONTROLLER_MANAGER, ClusterSeccompProfile, ProfileKind, RecordingStatus, SeccompDocument,
-    SeccompProfile, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec,
+    BaseReference, CONTROLLER_MANAGER, ClusterSeccompProfile, INVITED_ANNOTATION, PodSelector, ProfileKind,
+    RecordingStatus, SeccompDocument, SeccompProfile, SeccompRecording, SeccompRecordingPart,
+    SeccompRecordingPartSpec,
 };
 use serde_json::json;
 
-use super::Key;
+use super::{Key, invitations::Asking};
 use crate::error::Failure;
 
 /// The API server.
@@ -83,6 +88,39 @@ impl Requests {
                 Err(Failure::of(format!("delete SeccompRecordingPart {}/{name}", key.namespace))(error))
             }
         }
+    }
+
+    /// Whether a node has pods that a recording selects, those that have ended among them. The API server itself is asked, and not a copy that
+    /// may be behind: a node that is refused loses what it saw.
+    pub(super) async fn has_pods(
+        &self,
+        key: &Key,
+        selector: &PodSelector,
+        node: &str,
+    ) -> Result<bool, Failure> {
+        // The recorders record nothing by a selector that can't be read, so none of them asks.
+        let Ok(selector) = Selector::try_from(LabelSelector::from(selector)) else { return Ok(false) };
+        let on_node = ListParams::default().labels_from(&selector).fields(&format!("spec.nodeName={node}"));
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), &key.namespace);
+        let found = pods.list_metadata(&on_node.limit(1)).await;
+        let what = format!("list the pods of {key} on node {node}");
+        found.map(|found| !found.items.is_empty()).map_err(Failure::of(what))
+    }
+
+    /// Invites a node to write for the recording with this UID, provided that its part is still this version. Gives the next one.
+    pub(super) async fn invite(&self, key: &Key, uid: &str, asking: &Asking) -> Result<String, Failure> {
+        let body = json!({"metadata": {
+            "uid": asking.uid,
+            "resourceVersion": asking.version,
+            "annotations": {INVITED_ANNOTATION: uid},
+        }});
+        let params =
+            PatchParams { field_manager: Some(CONTROLLER_MANAGER.to_owned()), ..PatchParams::default() };
+        let parts: Api<SeccompRecordingPart> = Api::namespaced(self.client.clone(), &key.namespace);
+        let written = parts.patch_metadata(&asking.name, &params, &Patch::Merge(&body)).await;
+        let what =
+            format!("invite node {} by SeccompRecordingPart {}/{}", asking.node, key.namespace, asking.name);
+        written.map(|part| part.metadata.resource_version.unwrap_or_default()).map_err(Failure::of(what))
     }
 
     /// Reads a base: its document, or none where it has none. The outer none: there is no such profile.

@@ -2,22 +2,25 @@
 
 use std::sync::Arc;
 
-use futures::{StreamExt as _, stream::FuturesUnordered};
+use futures::{StreamExt as _, future::join_all, stream::FuturesUnordered};
 use k8s_openapi::jiff::Timestamp;
-use portcullis_api::{RecordedProfile, RecordingBase};
+use portcullis_api::{PodSelector, RecordedProfile, RecordingBase};
 use portcullis_runtime::{Level, Report};
 use tokio::time::{Duration, Instant};
 use tracing::{Instrument as _, debug, info_span};
 
 use super::{
     Key, Recordings,
+    invitations::Asking,
     output::{Basis, Made, Write, write},
     picture::Step,
 };
-use crate::error::Failure;
+use crate::{error::Failure, resolve::Compiled};
 
 /// Recordings that are worked on at once.
-const CONCURRENCY: usize = 4;
+const CONCURRENCY: usize = 8;
+/// Those of one namespace.
+pub(super) const SHARE: usize = CONCURRENCY / 4;
 /// Steps for one recording without a pause.
 const MAX_STEPS: usize = 64;
 /// The least time between two turns of a recording.
@@ -62,7 +65,7 @@ async fn steps(recordings: &Recordings, key: &Key) -> Option<Instant> {
             Err(failure) => {
                 recordings.report_failure(&failure, key);
                 // Comes back to wait for the next attempt.
-                recordings.picture().failed(key, Instant::now());
+                recordings.picture().rest(key, Instant::now());
             }
         }
     }
@@ -73,6 +76,11 @@ async fn steps(recordings: &Recordings, key: &Key) -> Option<Instant> {
 async fn perform(recordings: &Recordings, key: &Key, step: Step) -> Result<(), Failure> {
     match step {
         Step::Wait(_) => {}
+        Step::Answer { uid, selector, asking } => {
+            let answers = asking.iter().map(|asking| answer(recordings, key, &uid, &selector, asking));
+            // One that fails keeps none of the others from its answer.
+            join_all(answers).await.into_iter().collect::<Result<(), _>>()?;
+        }
         Step::TakeOver { spec, owner, over, taken } => {
             let written = recordings.requests.write_archive(key, *spec, owner, over).await?;
             recordings.picture().took_over(key, written, taken);
@@ -83,7 +91,11 @@ async fn perform(recordings: &Recordings, key: &Key, step: Step) -> Result<(), F
         }
         Step::Make(basis) => {
             let made = match make(recordings, key, &basis).await {
-                Ok(made) => made,
+                Ok(Some(made)) => made,
+                Ok(None) => {
+                    recordings.picture().rest(key, Instant::now());
+                    return Ok(());
+                }
                 Err(failure) if failure.category().is_overtaken() => return Err(failure),
                 Err(failure) => {
                     recordings.report_failure(&failure, key);
@@ -102,7 +114,54 @@ async fn perform(recordings: &Recordings, key: &Key, step: Step) -> Result<(), F
     Ok(())
 }
 
-async fn make(recordings: &Recordings, key: &Key, basis: &Basis) -> Result<Made, Failure> {
+/// Invites a node that has pods of the recording with this UID, and refuses any other.
+async fn answer(
+    recordings: &Recordings,
+    key: &Key,
+    uid: &str,
+    selector: &PodSelector,
+    asking: &Asking,
+) -> Result<(), Failure> {
+    let requests = &recordings.requests;
+    if requests.has_pods(key, selector, &asking.node).await? {
+        let version = requests.invite(key, uid, asking).await?;
+        recordings.picture().invited(key, asking, version);
+        return Ok(());
+    }
+    requests.delete_part(key, &asking.name, &asking.uid, &asking.version).await?;
+    recordings.picture().refused(key, asking, Instant::now());
+    recordings.shared.metrics.parts_refused.inc();
+    recordings.shared.reporter.report(Report {
+        level: Level::Warning,
+        reason: "PartRefused",
+        action: "Invite",
+        message: format!(
+            "the recorder of node {} asked to write for {key}, and no pod that it selects is there: nothing of that node counts. If one \
+             lived there for a moment only, what it called is missing; if none did, somebody else may have the recorder's token",
+            asking.node
+        ),
+        object: Some(key.reference(Some(uid.to_owned()))),
+    });
+    Ok(())
+}
+
+/// Makes the profile. None where what it is held against is not worked out yet.
+async fn make(recordings: &Recordings, key: &Key, basis: &Basis) -> Result<Option<Made>, Failure> {
+    let baseline = recordings.shared.world().baseline_of_recordings();
+    match baseline {
+        Ok(Some(baseline)) => make_within(recordings, key, basis, baseline).await.map(Some),
+        Ok(None) => Ok(None),
+        Err(stall) => Ok(Some(Made::Impossible(stall.message))),
+    }
+}
+
+/// Makes the profile, no looser than a baseline where what was seen lets it.
+async fn make_within(
+    recordings: &Recordings,
+    key: &Key,
+    basis: &Basis,
+    baseline: Arc<Compiled>,
+) -> Result<Made, Failure> {
     let wished = basis.recording.spec.profile.as_ref();
     let mut bases = Vec::new();
     for base in wished.iter().flat_map(|profile| &profile.bases) {
@@ -112,9 +171,16 @@ async fn make(recordings: &Recordings, key: &Key, basis: &Basis) -> Result<Made,
             None => return Ok(Made::Impossible(format!("spec.profile.bases: there is no {name}"))),
         }
     }
-    let RecordedProfile { spec, notes } = match basis.recording.profile_of(&basis.tally, &bases) {
-        Ok(made) => made,
-        Err(why) => return Ok(Made::Impossible(why)),
+    let seen = basis.clone();
+    let made = recordings
+        .shared
+        .pool
+        .run(&key.namespace, move || seen.recording.profile_of(&seen.tally, &bases, baseline.baseline()))
+        .await;
+    let RecordedProfile { spec, notes } = match made {
+        Ok(Ok(made)) => made,
+        Ok(Err(why)) => return Ok(Made::Impossible(why)),
+        Err(given_up) => return Ok(Made::Impossible(given_up.to_string())),
     };
     let name = basis.recording.profile_name();
     let existing = recordings.requests.profile(&key.namespace, &name).await?;

@@ -5,15 +5,28 @@ use std::{collections::BTreeSet, sync::Arc};
 use portcullis_api::{BaseReference, MAX_BASE_DEPTH, Owner, ProfileKind, Reason};
 use portcullis_profile::Profile;
 
+use super::Document;
 use crate::status::Stall;
+
+/// Most bytes of the documents that make one profile, as the API server keeps them. Read, they take some fourteen times as much.
+pub(crate) const MAX_GATHERED_BYTES: usize = 1024 * 1024;
+/// Documents of a profile and its bases together: the time to unite them grows with their number.
+const MAX_PARTS: usize = 32;
 
 /// What a profile has to give to those that build on it: its spec, whatever its mode or pin.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Source {
     /// Its own document; none where it has bases only.
-    pub(crate) document: Option<Arc<Profile>>,
+    pub(crate) document: Option<Document>,
     /// What it builds on itself.
     pub(crate) bases: Vec<BaseReference>,
+}
+
+impl Source {
+    /// How many bytes its document has.
+    pub(crate) fn bytes(&self) -> usize {
+        self.document.as_ref().map_or(0, Document::len)
+    }
 }
 
 /// What looking for a base came to.
@@ -29,14 +42,14 @@ pub(crate) enum Lookup {
     Found(Arc<Source>),
 }
 
-/// A document that goes into a profile.
+/// A document that goes into a profile: as it came, or read.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Part {
+pub(crate) struct Part<D = Arc<Profile>> {
     /// Where it was found, such as `spec.bases[0] (ClusterSeccompProfile base)`.
     pub(crate) at: String,
     /// Whether it is the profile's own.
     pub(crate) is_own: bool,
-    pub(crate) document: Arc<Profile>,
+    pub(crate) document: D,
 }
 
 /// What the bases came to.
@@ -45,7 +58,7 @@ pub(crate) enum Gathered {
     /// These have to be fetched first.
     Needs(Vec<Owner>),
     /// Every document, the profile's own first; each base once.
-    Parts(Vec<Part>),
+    Parts(Vec<Part<Document>>),
 }
 
 /// The base that a reference names, seen from a profile.
@@ -66,19 +79,21 @@ pub(crate) fn owner_of_base(owner: &Owner, base: &BaseReference) -> Result<Owner
 /// Collects a profile's documents.
 ///
 /// # Errors
-/// Where a base is missing, refused, or leads back or too deep.
+/// Where a base is missing, refused, or leads back or too deep, or all documents together are too large.
 pub(crate) fn gather(
     owner: &Owner,
     source: &Source,
     lookup: impl Fn(&Owner) -> Lookup,
 ) -> Result<Gathered, Stall> {
-    let mut walk =
-        Walk { lookup, path: vec![owner.clone()], done: BTreeSet::new(), needs: vec![], parts: vec![] };
-    walk.parts.extend(source.document.clone().map(|document| Part {
-        at: "spec.profile".to_owned(),
-        is_own: true,
-        document,
-    }));
+    let mut walk = Walk {
+        lookup,
+        path: vec![owner.clone()],
+        done: BTreeSet::new(),
+        needs: vec![],
+        parts: vec![],
+        bytes: 0,
+    };
+    walk.take("spec.profile".to_owned(), true, source)?;
     walk.bases(owner, &source.bases, "")?;
     if !walk.needs.is_empty() {
         return Ok(Gathered::Needs(walk.needs));
@@ -97,10 +112,37 @@ struct Walk<L> {
     path: Vec<Owner>,
     done: BTreeSet<Owner>,
     needs: Vec<Owner>,
-    parts: Vec<Part>,
+    parts: Vec<Part<Document>>,
+    bytes: usize,
 }
 
 impl<L: Fn(&Owner) -> Lookup> Walk<L> {
+    fn take(&mut self, at: String, is_own: bool, source: &Source) -> Result<(), Stall> {
+        let Some(document) = source.document.clone() else { return Ok(()) };
+        if self.parts.len() == MAX_PARTS {
+            return Err(Stall {
+                reason: Reason::BasesTooLarge,
+                message: format!(
+                    "{at}: it is more than the {MAX_PARTS} documents that a profile may be made of, with all bases of its bases: build on \
+                     fewer"
+                ),
+            });
+        }
+        self.bytes += document.len();
+        if self.bytes > MAX_GATHERED_BYTES {
+            return Err(Stall {
+                reason: Reason::BasesTooLarge,
+                message: format!(
+                    "{at}: with it the documents of the profile and its bases have {} bytes, more than {MAX_GATHERED_BYTES} (1 MiB) \
+                     together: build on fewer, or on smaller ones",
+                    self.bytes
+                ),
+            });
+        }
+        self.parts.push(Part { at, is_own, document });
+        Ok(())
+    }
+
     fn bases(&mut self, of: &Owner, bases: &[BaseReference], via: &str) -> Result<(), Stall> {
         for (index, reference) in bases.iter().enumerate() {
             let field = format!("spec.bases[{index}]{via}");
@@ -153,11 +195,7 @@ impl<L: Fn(&Owner) -> Lookup> Walk<L> {
             }
             Lookup::Found(source) => source,
         };
-        self.parts.extend(source.document.clone().map(|document| Part {
-            at: format!("{field} ({base})"),
-            is_own: false,
-            document,
-        }));
+        self.take(format!("{field} ({base})"), false, &source)?;
         self.path.push(base.clone());
         self.bases(base, &source.bases, &format!(" of {base}"))?;
         self.path.pop();

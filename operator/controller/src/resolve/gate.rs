@@ -10,21 +10,38 @@
 //! judged anew, so that after a permission was withdrawn no profile goes back to what it permitted. What is served stays served until then,
 //! and a kept revision can be named by a pod at its own path: pods need them to start again.
 //!
+//! An administrator may put a ClusterSeccompProfile in the runtime default's place, stricter or looser: all is held against that then.
+//!
+//! Denying can be worse than allowing: a runtime that loads the filter before it gives up privileges, and is told that it gave them up,
+//! starts the container with all of them ([`portcullis_profile::privileges`]). So for the calls by which a runtime gives something up, a
+//! namespaced profile may do what the runtime default does, end the process, or deny in a way that was measured to keep nothing.
+//!
+//! Nodes of an architecture whose runtime default nobody knows are no place for a namespaced profile: it can't be judged by another
+//! architecture's, on which the same argument has another meaning (`clone`'s flags are its second argument on s390x).
+//!
 //! A listener needs the permission too: the runtime connects to any socket of the node that `listenerPath` names, as root, and hands it the
 //! container's state, `listenerMetadata` and the descriptor that decides about calls
 //! (<https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#seccomp>).
 
-use portcullis_api::{ALLOW_LOOSER_LABEL, Owner, Reason};
-use portcullis_profile::Profile;
+use std::collections::BTreeSet;
 
-use super::seccomp;
+use portcullis_api::{ALLOW_LOOSER_LABEL, Owner, Reason};
+use portcullis_profile::{Arch, Profile, compare::Budget};
+
+use super::{baseline::Compiled, seccomp};
 use crate::status::Stall;
 
 /// Most calls that a message names.
 const MAX_NAMED: usize = 10;
 
-/// Refuses what is looser than the runtime default, naming the calls, and a listener.
-pub(super) fn check(owner: &Owner, profile: &Profile) -> Result<(), Stall> {
+/// Refuses what is looser than the runtime default or keeps privileges, naming the calls, and a listener.
+pub(super) fn check(
+    owner: &Owner,
+    profile: &Profile,
+    architectures: &BTreeSet<Arch>,
+    baseline: &Compiled,
+    budget: &Budget,
+) -> Result<(), Stall> {
     let namespace = owner.namespace().unwrap_or_default();
     let remedy = format!(
         "Take that out, or have an administrator label namespace {namespace} with {ALLOW_LOOSER_LABEL}=true"
@@ -39,15 +56,41 @@ pub(super) fn check(owner: &Owner, profile: &Profile) -> Result<(), Stall> {
             ),
         });
     }
-    let looser = seccomp::looser_than_runtime_default(profile)?;
-    if looser.is_empty() {
-        return Ok(());
+    let unknown: Vec<&str> = baseline.unknown_on(architectures).map(|arch| arch.as_str()).collect();
+    if !unknown.is_empty() {
+        return Err(Stall {
+            reason: Reason::NoRuntimeDefault,
+            message: format!(
+                "the cluster has nodes of {}, on which {baseline} is not known, so nobody can say that the profile is nowhere looser. \
+                 Have an administrator label namespace {namespace} with {ALLOW_LOOSER_LABEL}=true, or take those nodes out",
+                unknown.join(", ")
+            ),
+        });
     }
-    let more = looser.len().saturating_sub(MAX_NAMED);
-    let named = looser.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    Err(Stall {
-        reason: Reason::LooserThanRuntimeDefault,
-        message: format!("the profile allows what the runtime default denies: {named}{more}. {remedy}"),
-    })
+    let looser = seccomp::looser(profile, baseline, budget)?;
+    if !looser.is_empty() {
+        return Err(Stall {
+            reason: Reason::LooserThanRuntimeDefault,
+            message: format!("the profile allows what {baseline} denies: {}. {remedy}", listed(&looser)),
+        });
+    }
+    let kept = Vec::from_iter(seccomp::keeps_privileges(profile, baseline, budget)?);
+    if !kept.is_empty() {
+        return Err(Stall {
+            reason: Reason::KeepsPrivileges,
+            message: format!(
+                "a container under the profile keeps privileges that the pod gave up: {}. Allow these calls, deny them with errnoRet 1 or 38, \
+                 or have an administrator label namespace {namespace} with {ALLOW_LOOSER_LABEL}=true",
+                listed(&kept)
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// Some of these, and how many more there are.
+fn listed(all: &[String]) -> String {
+    let more = all.len().saturating_sub(MAX_NAMED);
+    let named = all.iter().take(MAX_NAMED).cloned().collect::<Vec<_>>().join(", ");
+    if more == 0 { named } else { format!("{named} and {more} more") }
 }

@@ -2,46 +2,25 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, LazyLock},
+    sync::Arc,
 };
 
-use portcullis_api::{ProfileSpec, ProfileWarning, Reason, bounded_message};
+use portcullis_api::{ProfileWarning, Reason, bounded_message};
 use portcullis_profile::{
-    Arch, MAX_REVISION_BYTES, Profile, RuntimeDefault,
-    compare::{self, Relation, looser_unknown, reachable},
+    Arch, MAX_REVISION_BYTES, Profile,
+    audit::audit_within,
+    compare::{Budget, Relation, compare_within, looser_unknown, reachable},
     compose::{self, NamedProfile},
     evaluate::{Evaluator, Runtime},
-    lint::{Finding, LintContext, Severity, lint},
-    runtime_defaults,
+    lint::{Code, Finding, LintContext, Severity, lint_within},
+    privileges::kept_privileges,
 };
 
-use super::{Part, Source};
+use super::{Part, baseline::Compiled};
 use crate::status::Stall;
-
-/// The runtime defaults, compiled once: each profile of a namespace is compared with all of them.
-static BASELINES: LazyLock<Vec<(Arch, Evaluator)>> = LazyLock::new(|| {
-    let compiled = |default: &RuntimeDefault| {
-        Evaluator::new(&default.profile, Runtime::Runc, default.arch)
-            .ok()
-            .map(|compiled| (default.arch, compiled))
-    };
-    runtime_defaults().iter().filter_map(compiled).collect()
-});
 
 fn invalid(message: String) -> Stall {
     Stall { reason: Reason::InvalidProfile, message }
-}
-
-/// Reads a spec's document.
-///
-/// # Errors
-/// What is wrong with it, in words, with the fields' paths.
-pub(crate) fn prepare(spec: &ProfileSpec) -> Result<Source, String> {
-    let document = match &spec.profile {
-        None => None,
-        Some(document) => Some(Arc::new(Profile::try_from(document).map_err(|error| error.to_string())?)),
-    };
-    Ok(Source { document, bases: spec.bases.clone() })
 }
 
 /// The architecture of nodes that bear this label.
@@ -53,6 +32,11 @@ pub(crate) fn arch_of_label(label: &str) -> Option<Arch> {
         "arm64" => Arch::Aarch64,
         "arm" => Arch::Arm,
         "386" => Arch::X86,
+        "mips" => Arch::Mips,
+        "mipsle" => Arch::Mipsel,
+        "mips64" => Arch::Mips64,
+        "mips64le" => Arch::Mipsel64,
+        "ppc64" => Arch::Ppc64,
         "ppc64le" => Arch::Ppc64le,
         "s390x" => Arch::S390x,
         "riscv64" => Arch::Riscv64,
@@ -69,11 +53,12 @@ pub(super) fn check(
     parts: &[Part],
     united: &Profile,
     architectures: &BTreeSet<Arch>,
+    budget: &Budget,
 ) -> Result<Vec<ProfileWarning>, Stall> {
     let context = LintContext { node_architectures: architectures.clone(), oldest_runc: None };
     let mut warnings = Vec::new();
     for part in parts {
-        for finding in lint(&part.document, &context) {
+        for finding in lint_within(&part.document, &context, budget) {
             let is_of_place = !finding.path.is_empty();
             match finding.severity {
                 Severity::Error => return Err(refused(part, finding)),
@@ -85,7 +70,7 @@ pub(super) fn check(
         }
     }
     if parts.len() > 1 {
-        let of_whole = lint(united, &context)
+        let of_whole = lint_within(united, &context, budget)
             .into_iter()
             .filter(|finding| finding.path.is_empty() && finding.severity == Severity::Warning);
         warnings.extend(of_whole.map(|finding| warning(finding.within("spec"))));
@@ -110,46 +95,47 @@ fn warning(finding: Finding) -> ProfileWarning {
 }
 
 /// What any of the parts allows.
-pub(super) fn unite(parts: &[Part]) -> Result<Profile, Stall> {
+pub(super) fn unite(parts: &[Part], budget: &Budget) -> Result<Profile, Stall> {
     let named: Vec<_> =
         parts.iter().map(|part| NamedProfile { name: &part.at, profile: &part.document }).collect();
-    compose::union(&named).map_err(|error| Stall { reason: Reason::BaseConflict, message: error.to_string() })
+    compose::union_within(&named, budget)
+        .map_err(|error| Stall { reason: Reason::BaseConflict, message: error.to_string() })
 }
 
-/// The profile in Audit mode, for nodes of every architecture that it is meant for and whose runtime default is known.
+/// The profile in Audit mode, for nodes of every architecture that it is meant for and whose baseline is known.
 ///
 /// One file serves nodes of all architectures, so the rules for one are added to those for another.
-pub(super) fn audit(profile: &Profile) -> Result<Profile, Stall> {
+pub(super) fn audit(profile: &Profile, baseline: &Compiled, budget: &Budget) -> Result<Profile, Stall> {
     let mut audited = profile.clone();
-    for default in runtime_defaults() {
+    for filter in baseline.filters() {
         // What the profile says of other nodes' architectures must not be measured by this node's default.
         let of_node: Vec<Arch> = profile
             .architectures
             .iter()
             .copied()
-            .filter(|arch| reachable(default.arch).contains(arch))
+            .filter(|arch| reachable(filter.arch).contains(arch))
             .collect();
         if of_node.is_empty() && !profile.architectures.is_empty() {
             continue;
         }
         audited.architectures = of_node;
-        audited = portcullis_profile::audit::audit(&audited, &default.profile, default.arch)
+        audited = audit_within(&audited, &filter.profile, filter.arch, budget)
             .map_err(|error| invalid(format!("spec.mode: Audit can't be had for this profile: {error}")))?;
     }
     audited.architectures.clone_from(&profile.architectures);
     Ok(audited)
 }
 
-/// The calls that a profile lets through and the runtime default doesn't, in words; none where it is not looser.
+/// The calls that a profile lets through and the baseline doesn't, in words; none where it is not looser.
 ///
-/// Compared with the default of every architecture that has one, whatever the profile lists: a filter always covers the
+/// Compared on every architecture on which the baseline is known, whatever the profile lists: a filter always covers the
 /// architecture of the node that it is loaded on. Names that no table here has are compared by their rules.
-pub(super) fn looser_than_runtime_default(profile: &Profile) -> Result<Vec<String>, Stall> {
+pub(super) fn looser(profile: &Profile, baseline: &Compiled, budget: &Budget) -> Result<Vec<String>, Stall> {
     let mut calls: BTreeMap<(String, String), BTreeSet<&str>> = BTreeMap::new();
-    for (native, baseline) in BASELINES.iter() {
-        let compiled = Evaluator::new(profile, Runtime::Runc, *native)
-            .map_err(|refusal| invalid(format!("spec.profile: no container starts with it: {refusal}")))?;
-        for difference in compare::compare(&compiled, baseline, *native, Relation::Passage) {
+    for filter in baseline.filters() {
+        let compiled = compiled(profile, filter.arch)?;
+        let found = compare_within(&compiled, &filter.evaluator, filter.arch, Relation::Passage, budget);
+        for difference in found {
             let call = difference.name.map_or_else(|| format!("call {}", difference.number), str::to_owned);
             calls.entry((call, difference.condition)).or_default().insert(difference.arch.as_str());
         }
@@ -157,12 +143,44 @@ pub(super) fn looser_than_runtime_default(profile: &Profile) -> Result<Vec<Strin
     let in_words = |((call, condition), arches): ((String, String), BTreeSet<&str>)| {
         format!("{call} with {condition} ({})", Vec::from_iter(arches).join(", "))
     };
-    let unknown: BTreeSet<String> = runtime_defaults()
+    let unknown: BTreeSet<String> = baseline
+        .filters()
         .iter()
-        .flat_map(|default| looser_unknown(profile, &default.profile))
+        .flat_map(|filter| looser_unknown(profile, &filter.profile))
         .map(|name| format!("{name} (not known here: a node's runtime may know it)"))
         .collect();
     Ok(unknown.into_iter().chain(calls.into_iter().map(in_words)).collect())
+}
+
+/// The answers of a profile on which a container runtime goes on with privileges that the pod gave up, in words; none where there are
+/// none. Those of the baseline are the runtime's own choice, or the administrator's.
+pub(super) fn keeps_privileges(
+    profile: &Profile,
+    baseline: &Compiled,
+    budget: &Budget,
+) -> Result<BTreeSet<String>, Stall> {
+    let mut kept = BTreeSet::new();
+    for filter in baseline.filters() {
+        let compiled = compiled(profile, filter.arch)?;
+        let found = kept_privileges(&compiled, Some(&filter.evaluator), filter.arch, budget);
+        kept.extend(found.iter().map(ToString::to_string));
+    }
+    Ok(kept)
+}
+
+/// Refuses a content that tells a caller of a denied call that it was made: no profile may have such a rule, whoever wrote it and
+/// however long ago.
+pub(super) fn refuse_faked_success(profile: &Profile, at: &str, budget: &Budget) -> Result<(), Stall> {
+    let findings = lint_within(profile, &LintContext::default(), budget);
+    match findings.into_iter().find(|finding| finding.code == Code::ErrnoZero) {
+        Some(finding) => Err(invalid(finding.within(at).to_string())),
+        None => Ok(()),
+    }
+}
+
+fn compiled(profile: &Profile, native: Arch) -> Result<Evaluator, Stall> {
+    Evaluator::new(profile, Runtime::Runc, native)
+        .map_err(|refusal| invalid(format!("spec.profile: no container starts with it: {refusal}")))
 }
 
 /// The bytes of the file.

@@ -30,7 +30,7 @@ fn own_base(name: &str) -> BaseReference {
 }
 
 fn source(document: Option<Arc<Profile>>, bases: Vec<BaseReference>) -> Source {
-    Source { document, bases }
+    Source { document: document.map(Into::into), bases }
 }
 
 /// The profiles of a cluster, by what they are called.
@@ -51,12 +51,20 @@ impl Profiles {
     }
 }
 
-fn compose(parts: Vec<Part>, mode: Mode, may_be_looser: bool) -> Result<Resolved, Stall> {
-    Job::Compose { owner: web(), mode, parts, architectures: BTreeSet::new(), may_be_looser }.run()
+fn compose(parts: Vec<Part<Document>>, mode: Mode, may_be_looser: bool) -> Result<Resolved, Stall> {
+    Job::Compose {
+        owner: web(),
+        mode,
+        parts,
+        architectures: BTreeSet::new(),
+        may_be_looser,
+        baseline: Compiled::strictest(),
+    }
+    .run()
 }
 
-fn own_part(document: Arc<Profile>) -> Part {
-    Part { at: "spec.profile".to_owned(), is_own: true, document }
+fn own_part(document: Arc<Profile>) -> Part<Document> {
+    Part { at: "spec.profile".to_owned(), is_own: true, document: document.into() }
 }
 
 fn rendered(resolved: &Resolved) -> Profile {
@@ -226,7 +234,7 @@ fn a_profile_that_allows_everything_by_default_is_refused() {
 
 #[test]
 fn an_administrators_base_opens_no_way_round_the_runtime_default() {
-    let base = Part { at: "spec.bases[0]".to_owned(), is_own: false, document: allows(&["bpf"]) };
+    let base = Part { at: "spec.bases[0]".to_owned(), is_own: false, document: allows(&["bpf"]).into() };
     let stall = compose(vec![own_part(allows(&["read"])), base], Mode::Enforce, false).unwrap_err();
     assert_eq!(stall.reason, Reason::LooserThanRuntimeDefault);
 }
@@ -290,8 +298,11 @@ fn audit_serves_nodes_of_several_architectures_by_one_file() {
 #[test]
 fn what_contradicts_a_base_is_a_conflict_that_names_both() {
     let denies = document(&json!([{"names": ["read"], "action": "SCMP_ACT_KILL_PROCESS"}]));
-    let base =
-        Part { at: "spec.bases[0] (ClusterSeccompProfile b)".to_owned(), is_own: false, document: denies };
+    let base = Part {
+        at: "spec.bases[0] (ClusterSeccompProfile b)".to_owned(),
+        is_own: false,
+        document: denies.into(),
+    };
     let stall = compose(vec![own_part(allows(&["read"])), base], Mode::Enforce, false).unwrap_err();
     assert_eq!(stall.reason, Reason::BaseConflict);
     for word in ["spec.profile", "ClusterSeccompProfile b", "read"] {
@@ -324,9 +335,152 @@ fn a_pinned_revision_is_judged_anew_and_must_be_what_its_digest_says() {
     let permitted = compose(vec![own_part(allows(&["bpf"]))], Mode::Enforce, true).unwrap();
     let pin = |digest, may_be_looser| {
         let content = permitted.content.clone().unwrap();
-        Job::Pin { owner: web(), digest, content, may_be_looser }.run()
+        Job::Pin {
+            owner: web(),
+            digest,
+            content,
+            architectures: BTreeSet::new(),
+            may_be_looser,
+            baseline: Compiled::strictest(),
+        }
+        .run()
     };
     assert_eq!(pin(permitted.digest, true).unwrap().digest, permitted.digest);
     assert_eq!(pin(permitted.digest, false).unwrap_err().reason, Reason::LooserThanRuntimeDefault);
     assert_eq!(pin(Digest::of(b"other"), true).unwrap_err().reason, Reason::PinNotFound);
+}
+
+#[test]
+fn a_denial_that_says_success_is_refused_whoever_asks_for_it() {
+    let faked = || document(&json!([{"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}]));
+    for may_be_looser in [false, true] {
+        let stall = compose(vec![own_part(faked())], Mode::Enforce, may_be_looser).unwrap_err();
+        assert_eq!(stall.reason, Reason::InvalidProfile);
+        assert!(
+            stall.message.contains("spec.profile.syscalls[0].errnoRet") && stall.message.contains("SP027"),
+            "{stall:?}"
+        );
+        let content: Arc<str> = String::from_utf8(faked().render()).unwrap().into();
+        let digest = Digest::of(content.as_bytes());
+        let pin = Job::Pin {
+            owner: web(),
+            digest,
+            content,
+            architectures: BTreeSet::new(),
+            may_be_looser,
+            baseline: Compiled::strictest(),
+        };
+        let stall = pin.run().unwrap_err();
+        assert!(stall.message.contains("SP027") && stall.message.contains("spec.pin"), "{stall:?}");
+    }
+}
+
+/// A runtime ignores the error with which the kernel answers for a capability that it doesn't know.
+#[test]
+fn a_denial_that_the_runtime_ignores_keeps_privileges() {
+    let rules = json!([
+        {"names": ["prctl"], "action": "SCMP_ACT_ALLOW", "args": [{"index": 0, "value": 24, "op": "SCMP_CMP_NE"}]},
+        {"names": ["prctl"], "action": "SCMP_ACT_ERRNO", "errnoRet": 22,
+         "args": [{"index": 0, "value": 24, "op": "SCMP_CMP_EQ"}]},
+    ]);
+    let stall = compose(vec![own_part(document(&rules))], Mode::Enforce, false).unwrap_err();
+    assert_eq!(stall.reason, Reason::KeepsPrivileges);
+    for word in ["keeps privileges that the pod gave up", "PR_CAPBSET_DROP", ALLOW_LOOSER_LABEL] {
+        assert!(stall.message.contains(word), "no {word:?} in {stall:?}");
+    }
+    assert!(compose(vec![own_part(document(&rules))], Mode::Enforce, true).is_ok());
+}
+
+#[test]
+fn nodes_without_a_known_runtime_default_are_no_place_for_a_namespaces_profile() {
+    let on = |arch, may_be_looser| {
+        let parts = vec![own_part(allows(&["read"]))];
+        let architectures = BTreeSet::from([Arch::X86_64, arch]);
+        Job::Compose {
+            owner: web(),
+            mode: Mode::Enforce,
+            parts,
+            architectures,
+            may_be_looser,
+            baseline: Compiled::strictest(),
+        }
+        .run()
+    };
+    assert!(on(Arch::Aarch64, false).is_ok());
+    let stall = on(Arch::S390x, false).unwrap_err();
+    assert_eq!(stall.reason, Reason::NoRuntimeDefault);
+    assert!(stall.message.contains("SCMP_ARCH_S390X"), "{stall:?}");
+    assert!(on(Arch::S390x, true).is_ok());
+}
+
+#[test]
+fn a_profile_is_made_of_so_many_documents_at_most() {
+    let names: Vec<String> = (0..40).map(|number| format!("base-{number}")).collect();
+    let of = |range: std::ops::Range<usize>| -> Vec<BaseReference> {
+        names[range].iter().map(|name| own_base(name)).collect()
+    };
+    let profiles = Profiles::new(
+        names
+            .iter()
+            .enumerate()
+            .map(|(at, name)| {
+                let bases = if at == 0 {
+                    of(1..16)
+                } else if at == 1 {
+                    of(16..32)
+                } else {
+                    Vec::new()
+                };
+                (
+                    Box::leak(format!("SeccompProfile shop/{name}").into_boxed_str()) as &str,
+                    source(Some(allows(&["read"])), bases),
+                )
+            })
+            .collect(),
+    );
+    let stall = profiles.stall(&source(Some(allows(&["write"])), of(0..1)));
+    assert_eq!(stall.reason, Reason::BasesTooLarge);
+    assert!(stall.message.contains("32 documents"), "{stall:?}");
+}
+
+#[test]
+fn another_baseline_decides_in_both_modes() {
+    let judged = |calls: &[&str], mode, baseline: &[&str]| {
+        let profile = Profile::clone(&allows(baseline));
+        let baseline = Arc::new(Compiled::chosen("standard".to_owned(), profile).unwrap());
+        let parts = vec![own_part(allows(calls))];
+        let (owner, architectures) = (web(), BTreeSet::new());
+        Job::Compose { owner, mode, parts, architectures, may_be_looser: false, baseline }.run()
+    };
+    // Stricter than the runtime default.
+    let stall = judged(&["read", "connect"], Mode::Enforce, &["read", "write"]).unwrap_err();
+    assert_eq!(stall.reason, Reason::LooserThanRuntimeDefault);
+    assert!(
+        stall.message.starts_with("the profile allows what the baseline standard denies: connect"),
+        "{}",
+        stall.message
+    );
+    let audited = judged(&["read"], Mode::Audit, &["read", "write"]).unwrap();
+    let content = audited.content.unwrap();
+    let logged = Profile::parse(content.as_bytes()).unwrap().syscalls;
+    let logged: Vec<_> =
+        logged.iter().filter(|rule| rule.action == portcullis_profile::Action::Log).collect();
+    assert_eq!(logged.iter().flat_map(|rule| &rule.names).collect::<Vec<_>>(), ["write"]);
+    // Looser than it.
+    judged(&["read", "bpf"], Mode::Enforce, &["read", "bpf"]).unwrap();
+}
+
+#[test]
+fn a_baseline_serves_nodes_of_the_architectures_that_it_lists() {
+    let mut profile = Profile::clone(&allows(&["read"]));
+    let on_riscv64 = |profile: &Profile| {
+        let baseline = Arc::new(Compiled::chosen("standard".to_owned(), profile.clone()).unwrap());
+        let architectures = BTreeSet::from([Arch::Riscv64]);
+        let (owner, parts) = (web(), vec![own_part(allows(&["read"]))]);
+        Job::Compose { owner, mode: Mode::Enforce, parts, architectures, may_be_looser: false, baseline }
+            .run()
+    };
+    assert_eq!(on_riscv64(&profile).unwrap_err().reason, Reason::NoRuntimeDefault);
+    profile.architectures.push(Arch::Riscv64);
+    on_riscv64(&profile).unwrap();
 }

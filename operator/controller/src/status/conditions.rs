@@ -63,6 +63,13 @@ pub(crate) fn is_ready(status: &ProfileStatus) -> bool {
     find(status, ConditionType::Ready).is_some_and(|condition| condition.status == "True")
 }
 
+/// Whether a status says of this generation that its profile is stalled for this reason.
+pub(crate) fn is_stalled(status: &ProfileStatus, reason: Reason, generation: i64) -> bool {
+    find(status, ConditionType::Stalled).is_some_and(|condition| {
+        condition.reason == reason.as_str() && condition.observed_generation == Some(generation)
+    })
+}
+
 /// The `Ready` of a status.
 pub(super) fn ready(status: &ProfileStatus) -> Option<&Condition> {
     find(status, ConditionType::Ready)
@@ -74,7 +81,7 @@ pub(super) fn find(status: &ProfileStatus, kind: ConditionType) -> Option<&Condi
 }
 
 /// The API keeps whole seconds; a finer time would differ from what is read back.
-fn whole_seconds(time: Timestamp) -> Timestamp {
+pub(crate) fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use self::conditions::{Verdict, bounded, conditions, ready};
 pub(crate) use self::{
-    conditions::is_ready,
-    pace::{Pace, Since, pace},
+    conditions::{is_ready, is_stalled, whole_seconds},
+    pace::{Change, Times, content, share_of},
 };
 use crate::nodes::Rollout;
 
@@ -186,8 +186,7 @@ impl Facts<'_> {
         let (reason, mut message) = if self.served.as_ref() != Some(digest) {
             (Reason::Distributing, format!("Revision {} is being written", digest.short()))
         } else if rollout.desired == 0 {
-            let message =
-                "No node counts: none is Ready, runs Linux, matches the agents' DaemonSet and has reported";
+            let message = "No node counts: none is Ready, runs Linux, matches the agents' DaemonSet, has reported and is not left out";
             (Reason::NoNodes, message.to_owned())
         } else if let Some(first) = rollout.failing_nodes.first() {
             let Rollout { failing, desired, .. } = rollout;
@@ -204,7 +203,7 @@ impl Facts<'_> {
         Verdict::Reconciling { reason, message }
     }
 
-    /// Whether a `Ready` of this very content stands that is not to be withdrawn yet for digests that are not known.
+    /// Whether a `Ready` of this very content stands that is not to be withdrawn yet for what nodes reported a moment ago.
     fn stands_in_doubt(&self, digest: &Digest) -> bool {
         self.rollout.doubtful_until.is_some_and(|until| self.now.0 < until)
             && self.previous.is_some_and(|previous| {

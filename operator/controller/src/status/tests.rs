@@ -3,10 +3,12 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_api::FailingNode;
 
-use super::{pace::PATIENCE, *};
+use super::{
+    pace::{COUNTS_EVERY, PATIENCE, SET_EVERY, SET_LASTS},
+    *,
+};
 
-const SETTLED: Since = Since { seen: Duration::from_secs(60), written: Some(Duration::from_secs(60)) };
-const FRESH: Since = Since { seen: Duration::from_millis(10), written: None };
+const SECOND: Duration = Duration::from_secs(1);
 
 fn owner() -> Owner {
     Owner::namespaced("shop", "web").unwrap()
@@ -161,12 +163,12 @@ fn a_standing_ready_outlives_unknown_digests_while_their_grace_lasts() {
 #[test]
 fn a_new_profile_that_becomes_ready_within_a_second_is_written_once() {
     let next = Case::new(rollout(0, 2)).status();
-    assert_eq!(pace(None, &next, FRESH), Pace::After(PATIENCE - Duration::from_millis(10)));
-    assert_eq!(pace(None, &next, SETTLED), Pace::Now);
-    assert_eq!(pace(None, &Case::new(rollout(2, 2)).status(), FRESH), Pace::Now);
+    assert_eq!(Change::between(None, &next, None), Change::Unsettled);
+    let ready = Case::new(rollout(2, 2)).status();
+    assert_eq!(Change::between(None, &ready, None), Change::Own);
     let stall = Stall { reason: Reason::InvalidProfile, message: String::new() };
     let stalled = Case::new(rollout(0, 2)).status_of(Outcome::Stalled(&stall));
-    assert_eq!(pace(None, &stalled, FRESH), Pace::Now);
+    assert_eq!(Change::between(None, &stalled, None), Change::Own);
 }
 
 #[test]
@@ -175,25 +177,35 @@ fn nothing_is_written_where_nothing_changed() {
     let written = case.status();
     case.previous = Some(written.clone());
     case.now.1 = Timestamp::from_second(9_000).unwrap();
-    assert_eq!(pace(Some(&written), &case.status(), SETTLED), Pace::Same);
+    assert_eq!(Change::between(Some(&written), &case.status(), None), Change::Nothing);
     let mut with_anothers = written.clone();
     let foreign = Condition { type_: "Clean".to_owned(), ..written.conditions[0].clone() };
     with_anothers.conditions.push(foreign);
-    assert_eq!(pace(Some(&with_anothers), &written, SETTLED), Pace::Same, "another's condition is another's");
+    let change = Change::between(Some(&with_anothers), &written, None);
+    assert_eq!(change, Change::Nothing, "another's condition is another's");
 }
 
 #[test]
-fn transitions_are_written_at_once_and_counts_every_half_minute() {
-    let recently = Since { seen: Duration::from_secs(60), written: Some(Duration::from_secs(10)) };
+fn what_a_profile_becomes_ready_with_first_is_its_own_and_what_nodes_lose_of_it_is_theirs() {
     let ready = Case::new(rollout(12, 12)).status();
-    let more_nodes = Case::new(rollout(13, 13)).status();
     let distributing = Case::new(rollout(9, 12)).status();
     let further = Case::new(rollout(10, 12)).status();
-    assert_eq!(pace(Some(&ready), &distributing, recently), Pace::Now);
-    assert_eq!(pace(Some(&distributing), &ready, recently), Pace::Now);
-    assert_eq!(pace(Some(&ready), &more_nodes, recently), Pace::After(Duration::from_secs(20)));
-    assert_eq!(pace(Some(&distributing), &further, recently), Pace::After(Duration::from_secs(20)));
-    assert_eq!(pace(Some(&distributing), &further, SETTLED), Pace::Now);
+    let more_nodes = Case::new(rollout(13, 13)).status();
+    let mut failing = rollout(11, 12);
+    failing.failing = 1;
+    failing.failing_nodes =
+        vec![FailingNode { node: "n".to_owned(), reason: "Io".to_owned(), message: String::new() }];
+    let failing = Case::new(failing).status();
+    let was_ready = content(&ready);
+    let change = |one: &ProfileStatus, other, was_ready| Change::between(Some(one), other, was_ready);
+    assert_eq!(change(&distributing, &ready, None), Change::Own);
+    assert_eq!(change(&distributing, &ready, Some((0, digest("a")))), Change::Own, "of another generation");
+    assert_eq!(change(&distributing, &further, None), Change::Counts);
+    assert_eq!(change(&distributing, &failing, None), Change::ByNodes);
+    assert_eq!(change(&ready, &distributing, was_ready), Change::ByNodes);
+    assert_eq!(change(&distributing, &further, was_ready), Change::ByNodes);
+    assert_eq!(change(&distributing, &ready, was_ready), Change::ByNodes);
+    assert_eq!(change(&ready, &more_nodes, was_ready), Change::NodeSet);
 }
 
 #[test]
@@ -204,7 +216,37 @@ fn an_edit_of_a_ready_profile_is_said_at_once_and_of_one_that_is_not_after_a_sec
     edited.generation = 2;
     edited.content = digest("b");
     let next = edited.status();
-    let since = Since { seen: Duration::from_millis(10), written: Some(Duration::from_secs(60)) };
-    assert_eq!(pace(Some(&ready), &next, since), Pace::Now);
-    assert!(matches!(pace(Some(&distributing), &next, since), Pace::After(_)));
+    assert_eq!(Change::between(Some(&ready), &next, content(&ready)), Change::Own);
+    assert_eq!(Change::between(Some(&distributing), &next, None), Change::Unsettled);
+}
+
+#[test]
+fn each_change_has_its_time() {
+    let now = Instant::now() + SET_EVERY;
+    let times = Times { seen: now, written: None, set_changed: now, by_nodes: None, share: 0.25 };
+    let due = |change: Change, times: &Times| change.due(times, now);
+    assert_eq!(due(Change::Nothing, &times), None);
+    assert_eq!(due(Change::Own, &times), Some(now));
+    assert_eq!(due(Change::Unsettled, &times), Some(now + PATIENCE));
+    assert_eq!(due(Change::Counts, &times), Some(now + COUNTS_EVERY));
+    assert_eq!(due(Change::ByNodes, &times), Some(now));
+    assert_eq!(due(Change::NodeSet, &times), Some(now + SET_LASTS + SET_EVERY / 4));
+    let written = Times { written: Some(now - 20 * SECOND), by_nodes: Some(now + SECOND), ..times };
+    assert_eq!(due(Change::Own, &written), Some(now));
+    assert_eq!(due(Change::Counts, &written), Some(now + COUNTS_EVERY - 20 * SECOND));
+    assert_eq!(due(Change::ByNodes, &written), Some(now + SECOND));
+    assert_eq!(due(Change::NodeSet, &written), Some(now + SET_EVERY - 20 * SECOND));
+    let first = Times { share: 0.0, ..written };
+    assert_eq!(due(Change::NodeSet, &first), Some(now + SET_EVERY - 20 * SECOND));
+}
+
+#[test]
+fn profiles_share_ten_minutes_among_them() {
+    let shares: Vec<f64> = (0..1_000).map(|number| share_of(&format!("uid-{number}"))).collect();
+    for tenth in 0..10 {
+        let from = f64::from(tenth) / 10.0;
+        let within = shares.iter().filter(|share| (from..from + 0.1).contains(*share)).count();
+        assert!((60..150).contains(&within), "{within} of 1000 from {from}");
+    }
+    assert!((share_of("uid-1") - share_of("uid-1")).abs() < f64::EPSILON);
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_api::Owner;
+use tokio::time::Instant;
 
 use super::{Spec, World};
 use crate::{nodes::Affected, resolve::owner_of_base};
@@ -32,8 +33,8 @@ impl World {
         }
     }
 
-    /// All that build on a profile, directly or not, have to be worked out again.
-    pub(super) fn invalidate_dependents(&mut self, base: &Owner) -> Affected {
+    /// All that build on a profile, directly or not, have to be worked out again, each in its turn.
+    pub(super) fn invalidate_dependents(&mut self, base: &Owner, now: Instant) -> Affected {
         let mut concerned = BTreeSet::new();
         let mut next = vec![base.clone()];
         while let Some(base) = next.pop() {
@@ -43,9 +44,21 @@ impl World {
                 }
             }
         }
+        let mut in_turn = Vec::new();
         for dependent in &concerned {
-            if let Some(entry) = self.profiles.get_mut(dependent) {
-                entry.invalidate();
+            let Some(entry) = self.profiles.get_mut(dependent) else { continue };
+            // Who waits for a turn already has it, and takes what the base is by then.
+            if entry.turn.is_none_or(|turn| turn <= now) {
+                in_turn.push(dependent.clone());
+            }
+            entry.invalidate();
+        }
+        // After a start everything is worked out anew anyway, and hardly anything of it is another revision.
+        if self.synced {
+            for (dependent, turn) in self.fan_out.turns(base, in_turn.into_iter(), now) {
+                if let Some(entry) = self.profiles.get_mut(&dependent) {
+                    entry.turn = Some(turn);
+                }
             }
         }
         Affected::owners(concerned)

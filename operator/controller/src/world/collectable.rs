@@ -13,7 +13,8 @@ use crate::{plan::plan, revisions::Doomed};
 const ORPHANED_AFTER: Duration = Duration::from_secs(60);
 
 impl World {
-    /// Revisions that nothing needs, unless a pod does: beyond the history's limit, of an earlier namesake, of a profile that is gone.
+    /// Revisions that nothing needs: beyond the history's limit, of an earlier namesake, of a profile that is gone. Pods keep them, unless
+    /// their profile went though pods name it: then somebody took its finalizer off, to that end.
     pub(crate) fn collectable(&mut self, now: Instant) -> Vec<Doomed> {
         let mut owners: Vec<Owner> = self.orphans.keys().cloned().collect();
         owners.extend(std::mem::take(&mut self.crowded));
@@ -34,11 +35,17 @@ impl World {
             return Vec::new();
         }
         if let Some(since) = self.orphans.get(owner) {
+            // What was seen to be forced out need not wait for a profile that a restore might bring after its revisions.
             let is_old = now.saturating_duration_since(*since) >= ORPHANED_AFTER;
-            return if is_old { self.revisions.all(owner) } else { Vec::new() };
+            let goes = |doomed: &Doomed| is_old || self.was_forced(owner, &doomed.owner_uid);
+            let gone = self.revisions.all(owner).into_iter().filter(goes);
+            return gone.map(|doomed| Doomed { is_forced: true, ..doomed }).collect();
         }
         let surplus = self.surplus(owner, now);
-        surplus.iter().map(|digest| self.revisions.doomed(owner, digest)).collect()
+        let doomed = surplus.iter().map(|digest| self.revisions.doomed(owner, digest));
+        let judged =
+            doomed.map(|doomed| Doomed { is_forced: self.was_forced(owner, &doomed.owner_uid), ..doomed });
+        judged.collect()
     }
 
     fn surplus(&mut self, owner: &Owner, now: Instant) -> Vec<Digest> {
@@ -52,8 +59,8 @@ impl World {
 
     /// An owner's revisions, or the profile itself, came or went.
     pub(super) fn note_orphan(&mut self, owner: &Owner, now: Instant) {
-        let has_revisions = self.revisions.log().set().current(owner).is_some();
-        if has_revisions && !self.profiles.contains_key(owner) {
+        let has_revisions = self.revisions.log().set().revisions(owner).next().is_some();
+        if has_revisions && !self.exists(owner) {
             self.orphans.entry(owner.clone()).or_insert(now);
         } else {
             self.orphans.remove(owner);

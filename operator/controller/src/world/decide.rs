@@ -3,20 +3,42 @@
 use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_api::{Owner, ProfileStatus, Reason, RevisionMeta};
+use portcullis_api::{Mode, Owner, ProfileStatus, Reason, RevisionMeta};
 use portcullis_profile::Digest;
 use tokio::time::Instant;
 
-use super::{Entry, Held, Step, World};
+use super::{
+    Entry, Held, Step, World,
+    bounds::{new_revision, newest_of_too_many, usize_of},
+    revocation::revoked,
+};
 use crate::{
     nodes::{Rollout, Wanted},
     plan::{Known, plan},
+    queue::Keyed as _,
     resolve::{Gathered, Job, Lookup, gather},
-    status::{Announcement, Facts, Outcome, Pace, Stall, pace},
+    status::{Announcement, Facts, Outcome, Stall, is_stalled},
 };
 
 /// For how long an answer that no pod names a profile holds.
 const UNUSED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How often it is looked whether there is room by now for what was refused; most often what makes room says so itself.
+const REFUSED_FOR: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// For how long what a status says of a refusal is not said again in other numbers: they change with every object of the namespace.
+const REFUSAL_HOLDS: std::time::Duration = std::time::Duration::from_secs(600);
+
+/// For how long at least a profile is not looked at again for a node that has just lost what it is said to have.
+const LOOK_AGAIN_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A status, and what goes with it.
+struct Saying {
+    status: ProfileStatus,
+    announcement: Option<Announcement>,
+    /// When what it says of nodes may have changed without a word.
+    look_again: Option<Instant>,
+}
 
 /// What is to be done to come from a spec to something to serve.
 enum Resolving {
@@ -34,10 +56,14 @@ impl World {
             return Step::Wait(Some(trouble.retry_at));
         }
         let blocked = blocked.map(|trouble| trouble.retry_at);
+        entry.refusal = None;
         if entry.deleting && self.synced {
             return self.step_of_deleted(owner, blocked, now, clock);
         }
-        if blocked.is_none() && !entry.deleting {
+        if blocked.is_none() && !entry.deleting && !self.is_beyond(owner) {
+            if let Some(at) = self.postponed(owner, now) {
+                return Step::Wait(Some(at));
+            }
             match self.resolve(owner, now) {
                 Resolving::Step(step) => return step,
                 Resolving::Done => {}
@@ -47,6 +73,27 @@ impl World {
             }
         }
         self.say(owner, blocked, now, clock)
+    }
+
+    /// Refuses a profile that is not among the oldest of its namespace, as many as there may be. Before all are known nobody is.
+    fn is_beyond(&mut self, owner: &Owner) -> bool {
+        let (Some(namespace), Some(entry)) = (owner.namespace(), self.profiles.get_mut(owner)) else {
+            return false;
+        };
+        let limit = usize_of(self.bounds.max_profiles_per_namespace);
+        if !self.synced || self.order.is_within(namespace, entry.created, owner, limit) {
+            return false;
+        }
+        entry.refuse(newest_of_too_many(&self.bounds, namespace, self.order.count(namespace)));
+        true
+    }
+
+    /// When a profile may be worked out that has to wait: for its turn after a base changed, because it had many revisions just now, or
+    /// because nothing could be written of it yet.
+    fn postponed(&self, owner: &Owner, now: Instant) -> Option<Instant> {
+        let entry = self.profiles.get(owner).filter(|entry| entry.resolution.is_none())?;
+        let turn = entry.turn.filter(|turn| *turn > now);
+        turn.max(self.tempo.waits(owner, now)).max(self.tempo.write_waits(owner, entry.size, now))
     }
 
     /// Brings the resolution up to date.
@@ -73,28 +120,35 @@ impl World {
 
     /// A job, or what has to be read first.
     fn resolve_spec(&self, owner: &Owner, entry: &Entry) -> Result<Result<Job, Step>, Stall> {
-        let source = match &entry.held {
-            Held::Here(source) => source,
-            Held::LetGo => return Ok(Err(Step::Fetch(vec![owner.clone()]))),
-            Held::Refused(message) => {
-                return Err(Stall { reason: Reason::InvalidProfile, message: message.clone() });
+        let lookup = |other: &Owner| {
+            let Some(known) = self.profiles.get(other) else { return Lookup::Absent };
+            match &known.held {
+                Held::LetGo => entry.lent(other, known).map_or(Lookup::NotHeld, Lookup::Found),
+                Held::Refused(problem) => Lookup::Refused(problem.clone()),
+                Held::Here(kept) => Lookup::Found(kept.source.clone()),
             }
         };
-        let lookup = |base: &Owner| match self.profiles.get(base).map(|entry| &entry.held) {
-            None => Lookup::Absent,
-            Some(Held::LetGo) => Lookup::NotHeld,
-            Some(Held::Refused(problem)) => Lookup::Refused(problem.clone()),
-            Some(Held::Here(source)) => Lookup::Found(source.clone()),
+        let source = match lookup(owner) {
+            Lookup::Found(source) => source,
+            Lookup::Refused(message) => return Err(Stall { reason: Reason::InvalidProfile, message }),
+            Lookup::NotHeld | Lookup::Absent => return Ok(Err(Step::Fetch(vec![owner.clone()]))),
         };
-        Ok(match gather(owner, source, lookup)? {
+        Ok(match gather(owner, &source, lookup)? {
             Gathered::Needs(owners) => Err(Step::Fetch(owners)),
-            Gathered::Parts(parts) => Ok(Job::Compose {
-                owner: owner.clone(),
-                mode: entry.wishes.mode,
-                parts,
-                architectures: self.nodes.architectures(),
-                may_be_looser: self.may_be_looser(owner),
-            }),
+            Gathered::Parts(parts) => {
+                let mode = entry.wishes.mode;
+                let Some(baseline) = self.baseline_of(owner, mode)? else {
+                    return Ok(Err(Step::Wait(None)));
+                };
+                Ok(Job::Compose {
+                    owner: owner.clone(),
+                    mode,
+                    parts,
+                    architectures: self.nodes.architectures(),
+                    may_be_looser: self.may_be_looser(owner),
+                    baseline,
+                })
+            }
         })
     }
 
@@ -109,7 +163,8 @@ impl World {
             .parse::<Digest>()
             .map_err(|error| Stall { reason: Reason::PinNotFound, message: format!("spec.pin: {error}") })?;
         if !known.iter().any(|known| known.digest == digest) {
-            let mut kept: Vec<String> = known.iter().map(|known| known.digest.to_string()).collect();
+            let mut kept: Vec<String> =
+                known.iter().filter(|known| !known.revoked).map(|known| known.digest.to_string()).collect();
             kept.sort_unstable();
             let kept = if kept.is_empty() { "none".to_owned() } else { kept.join(", ") };
             return Err(Stall {
@@ -117,19 +172,24 @@ impl World {
                 message: format!("spec.pin: revision {digest} is not kept; kept are: {kept}"),
             });
         }
+        let Some(baseline) = self.baseline_of(owner, Mode::Enforce)? else {
+            return Ok(Err(Step::Wait(None)));
+        };
         Ok(match &entry.pinned {
             Some((fetched, content)) if *fetched == digest => Ok(Job::Pin {
                 owner: owner.clone(),
                 digest,
                 content: Arc::clone(content),
+                architectures: self.nodes.architectures(),
                 may_be_looser: self.may_be_looser(owner),
+                baseline,
             }),
             _ => Err(Step::FetchRevision { digest }),
         })
     }
 
     /// Whether the gate is open: cluster profiles are the administrator's own, a namespace may be labelled by one.
-    fn may_be_looser(&self, owner: &Owner) -> bool {
+    pub(super) fn may_be_looser(&self, owner: &Owner) -> bool {
         owner.namespace().is_none_or(|namespace| self.permitted.contains(namespace))
     }
 
@@ -140,9 +200,43 @@ impl World {
         let entry = self.profiles.get_mut(owner)?;
         let Some(Ok(resolved)) = &mut entry.resolution else { return None };
         let plan = plan(&known, &resolved.digest, &entry.uid, entry.wishes.history_limit);
+        if let Some(reason) = self.revisions.revocation(owner, &resolved.digest) {
+            let stall = revoked(&resolved.digest, reason);
+            entry.refuse(stall);
+            return None;
+        }
         if !plan.collect.is_empty() {
             self.crowded.insert(owner.clone());
         }
+        if plan.write.is_none() && self.refused.contains_key(owner.tenant()) {
+            self.note_refusal(owner, false);
+        }
+        let entry = self.profiles.get_mut(owner)?;
+        let Some(Ok(resolved)) = &mut entry.resolution else { return None };
+        let is_new = known.iter().all(|known| known.digest != resolved.digest);
+        let (digest, bytes) = (resolved.digest, resolved.bytes);
+        if plan.write.is_some() {
+            // Which profiles of a namespace are beyond its bound is known once all are.
+            if !self.synced && owner.namespace().is_some() {
+                entry.let_go_of_content();
+                return Some(Step::Wait(None));
+            }
+            let of_namespace = self.revisions.amount(owner.tenant(), now);
+            let of_all = self.revisions.number();
+            let refusal = new_revision(&self.bounds, owner, of_namespace, of_all, bytes).filter(|_| is_new);
+            self.note_refusal(owner, refusal.is_some());
+            let entry = self.profiles.get_mut(owner)?;
+            if let Some(stall) = refusal {
+                entry.refuse(stall);
+                return None;
+            }
+            if let Some(at) = self.tempo.waits(owner, now) {
+                entry.let_go_of_content();
+                return Some(Step::Wait(Some(at)));
+            }
+        }
+        let entry = self.profiles.get_mut(owner)?;
+        let Some(Ok(resolved)) = &mut entry.resolution else { return None };
         let revision = match (plan.write, &resolved.content) {
             (None, _) => {
                 resolved.content = None;
@@ -150,8 +244,13 @@ impl World {
             }
             (Some(sequence), Some(content)) => {
                 let owner_uid = entry.uid.clone();
-                let meta =
-                    RevisionMeta { owner: owner.clone(), owner_uid, digest: resolved.digest, sequence };
+                let meta = RevisionMeta {
+                    owner: owner.clone(),
+                    owner_uid,
+                    digest: resolved.digest,
+                    sequence,
+                    revoked: None,
+                };
                 Some((meta, Arc::clone(content)))
             }
             // The revision that held the content is gone, and the content was let go: work it out again.
@@ -171,6 +270,12 @@ impl World {
             }
             return None;
         }
+        if finalizer {
+            self.tempo.writes(owner, entry.size, now);
+        }
+        if revision.is_some() && is_new {
+            self.revisions.begin(owner, digest, bytes);
+        }
         Some(Step::Publish { finalizer, revision })
     }
 
@@ -181,19 +286,36 @@ impl World {
             return Step::Wait(None);
         }
         let Some(entry) = self.profiles.get(owner) else { return Step::Wait(None) };
-        let Some(resolution) = &entry.resolution else { return Step::Wait(blocked) };
-        let outcome = match resolution {
-            Ok(resolved) => Outcome::Resolved {
+        let outcome = match (&entry.refusal, &entry.resolution) {
+            (Some(stall), _) | (None, Some(Err(stall))) => Outcome::Stalled(stall),
+            (None, Some(Ok(resolved))) => Outcome::Resolved {
                 digest: &resolved.digest,
                 mode: resolved.mode,
                 warnings: &resolved.warnings,
             },
-            Err(stall) => Outcome::Stalled(stall),
+            (None, None) => return Step::Wait(blocked),
         };
-        let status = self.status(owner, entry, outcome, &revisions, now, clock);
+        let look_again = entry.refusal.as_ref().map(|_| now + REFUSED_FOR);
+        let saying = self.status(owner, entry, outcome, &revisions, now, clock);
+        let ahead = self.revisions.ahead_until(owner);
+        if let (Some(stall), Some(previous)) = (&entry.refusal, entry.status(now))
+            && is_stalled(previous, stall.reason, entry.generation)
+            && entry.since_written(now).is_some_and(|written| written < REFUSAL_HOLDS)
+        {
+            return Step::Wait(look_again);
+        }
         let due =
-            [blocked, entry.ahead_until(), self.revisions.ahead_until(owner)].into_iter().flatten().min();
-        paced(entry, status, due, now)
+            [blocked, entry.ahead_until(), entry.try_again, ahead, look_again].into_iter().flatten().min();
+        let size = entry.size;
+        let step = self.paced(owner, saying, due, now);
+        if !matches!(step, Step::Status(..)) {
+            return step;
+        }
+        if let Some(at) = self.tempo.write_waits(owner, size, now) {
+            return Step::Wait(Some(at));
+        }
+        self.tempo.writes(owner, size, now);
+        step
     }
 
     fn status(
@@ -204,7 +326,7 @@ impl World {
         revisions: &[Known],
         now: Instant,
         clock: Timestamp,
-    ) -> (ProfileStatus, Option<Announcement>) {
+    ) -> Saying {
         let served = self.revisions.log().set().current(owner);
         let shown = match &outcome {
             Outcome::Resolved { digest, .. } => Some(**digest),
@@ -219,14 +341,19 @@ impl World {
             generation: entry.generation,
             outcome,
             served,
-            revisions: revisions.iter().map(|known| (known.digest, known.sequence)).collect(),
+            revisions: revisions
+                .iter()
+                .filter(|known| !known.revoked)
+                .map(|known| (known.digest, known.sequence))
+                .collect(),
             rollout: &rollout,
             trouble: entry.trouble.as_ref().map(|trouble| trouble.message.as_str()),
             subdirectory: &self.subdirectory,
             previous: entry.status(now),
             now: (now, clock),
         };
-        (facts.status(), facts.announcement())
+        let look_again = rollout.look_again.map(|at| at.max(now + LOOK_AGAIN_AFTER));
+        Saying { status: facts.status(), announcement: facts.announcement(), look_again }
     }
 
     /// A deleted profile stays while pods name its paths; then its revisions go, then the profile.
@@ -266,21 +393,18 @@ impl World {
             portcullis_api::FINALIZER
         );
         let outcome = Outcome::Deleting { reason: Reason::InUse, message: &message };
-        let status = self.status(owner, entry, outcome, &revisions, now, clock);
-        paced(entry, status, Some(again), now)
+        let saying = self.status(owner, entry, outcome, &revisions, now, clock);
+        self.paced(owner, saying, Some(again), now)
     }
-}
 
-/// Writes a status now, or looks again when it is time to or (if earlier) something else is due.
-fn paced(
-    entry: &Entry,
-    (status, announcement): (ProfileStatus, Option<Announcement>),
-    due: Option<Instant>,
-    now: Instant,
-) -> Step {
-    match pace(entry.status(now), &status, entry.since(now)) {
-        Pace::Now => Step::Status(Box::new(status), announcement),
-        Pace::Same => Step::Wait(due),
-        Pace::After(rest) => Step::Wait(Some(due.map_or(now + rest, |due| due.min(now + rest)))),
+    /// Writes a status now, or looks again when it is time to or (if earlier) something else is due.
+    fn paced(&mut self, owner: &Owner, saying: Saying, due: Option<Instant>, now: Instant) -> Step {
+        let Saying { status, announcement, look_again } = saying;
+        let by_nodes = self.tempo.nodes_wait(owner, now);
+        let Some(entry) = self.profiles.get_mut(owner) else { return Step::Wait(None) };
+        match entry.due(&status, by_nodes, now) {
+            Some(at) if at <= now => Step::Status(Box::new(status), announcement),
+            at => Step::Wait([at, due, look_again].into_iter().flatten().min()),
+        }
     }
 }

@@ -1,15 +1,21 @@
 //! What the controller keeps of a profile. Not its document: at 1,000 profiles of 13 KB that alone would be most of its memory.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_api::{FINALIZER, Owner, ProfileStatus};
+use k8s_openapi::jiff::Timestamp;
+use portcullis_api::{FINALIZER, Owner, ProfileStatus, created_at};
 use portcullis_profile::Digest;
 use tokio::time::Instant;
 
+use super::shelf::Kept;
 use crate::{
     resolve::{Resolved, Source, Wishes},
-    status::{Since, Stall},
+    status::{Change, Stall, Times, content, is_ready, share_of},
     usage::Users,
 };
 
@@ -19,13 +25,13 @@ const AHEAD: Duration = Duration::from_secs(5);
 /// but for equality.
 const REMEMBERED: usize = 4;
 
-/// A profile object as a watch or a get shows it, prepared: its document is parsed, or refused with the reason.
+/// A profile object as a watch or a get shows it: its document is left as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Observed {
     pub(crate) owner: Owner,
     pub(crate) metadata: ObjectMeta,
     pub(crate) status: Seen,
-    /// None where this generation was seen before, so that its document need not be parsed again.
+    /// None where this generation was seen before.
     pub(crate) spec: Option<Spec>,
 }
 
@@ -48,7 +54,7 @@ impl Seen {
     }
 }
 
-/// A spec, its document parsed or refused.
+/// A spec, its document as it came, or why it can't be read.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
     pub(crate) wishes: Wishes,
@@ -56,14 +62,31 @@ pub(crate) struct Spec {
 }
 
 /// A profile's document in memory.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Held {
-    /// Parsed: kept until the revision is written, or while another profile builds on it.
-    Here(Arc<Source>),
+    /// Kept until the revision is written, or while another profile builds on it, as far as there is room.
+    Here(Kept),
     /// Not taken, and why.
     Refused(String),
     /// Let go; the object has it.
     LetGo,
+}
+
+/// What is taken of a spec.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) wishes: Wishes,
+    /// Of the document, in bytes.
+    pub(crate) size: usize,
+    pub(crate) held: Held,
+}
+
+/// A document that was read for one piece of work, of this UID and generation.
+#[derive(Debug)]
+pub(crate) struct Lent {
+    uid: String,
+    generation: i64,
+    source: Arc<Source>,
 }
 
 /// What is known of the pods that name a profile which is being deleted.
@@ -115,15 +138,26 @@ struct Ahead {
 }
 
 /// A profile.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) uid: String,
+    pub(crate) created: Timestamp,
     pub(crate) generation: i64,
     pub(crate) deleting: bool,
     pub(crate) wishes: Wishes,
+    /// Of its document, in bytes; as much as one may have where it can't be read.
+    pub(crate) size: usize,
     pub(crate) held: Held,
+    /// Documents, its own and its bases', that were read for the work on it that is under way.
+    lent: HashMap<Owner, Lent>,
     /// What was made of the spec; none where that is to be done (again).
     pub(crate) resolution: Option<Result<Resolved, Stall>>,
+    /// Why there is to be nothing new of it, however it was resolved: a bound of its namespace.
+    pub(crate) refusal: Option<Stall>,
+    /// When it may be worked out again after a profile that it builds on changed.
+    pub(crate) turn: Option<Instant>,
+    /// When to work it out again although nothing has changed.
+    pub(crate) try_again: Option<Instant>,
     /// Raised when what a resolution follows from changes, so that one which was begun before is not taken.
     pub(crate) epoch: u64,
     /// A pinned revision's content, fetched to be judged.
@@ -139,18 +173,31 @@ pub(crate) struct Entry {
     /// Whether this generation was seen to arrive, rather than found in a list.
     arrived: bool,
     written: Option<Instant>,
+    /// The content, and its generation, that it was Ready with last.
+    was_ready: Option<(i64, Digest)>,
+    /// Since when its status differs by counts alone, for nodes came or went.
+    set_changed: Option<Instant>,
+    /// Whether what is to be written next is what nodes alone changed.
+    by_nodes: bool,
 }
 
 impl Entry {
     /// A profile that is new to the controller. `arrived`: as an event, not in a list.
-    pub(crate) fn new(metadata: ObjectMeta, status: Seen, spec: Spec, arrived: bool, now: Instant) -> Self {
+    pub(crate) fn new(metadata: ObjectMeta, status: Seen, spec: Taken, arrived: bool, now: Instant) -> Self {
+        let Taken { wishes, size, held } = spec;
         Self {
+            created: created_at(&metadata),
             uid: metadata.uid.unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
             deleting: metadata.deletion_timestamp.is_some(),
-            wishes: spec.wishes,
-            held: spec.source.map_or_else(Held::Refused, Held::Here),
+            wishes,
+            size,
+            held,
+            lent: HashMap::new(),
             resolution: None,
+            refusal: None,
+            turn: None,
+            try_again: None,
             epoch: 0,
             pinned: None,
             in_use: None,
@@ -162,6 +209,9 @@ impl Entry {
             seen: now,
             arrived,
             written: None,
+            was_ready: None,
+            set_changed: None,
+            by_nodes: false,
         }
     }
 
@@ -170,7 +220,7 @@ impl Entry {
         &mut self,
         metadata: ObjectMeta,
         status: Seen,
-        spec: Option<Spec>,
+        spec: Option<Taken>,
         now: Instant,
     ) -> bool {
         let resource_version = metadata.resource_version.unwrap_or_default();
@@ -187,13 +237,15 @@ impl Entry {
         if deleting && !self.deleting {
             self.trouble = None;
         }
-        if let Some(spec) = spec.filter(|_| generation != self.generation) {
+        if let Some(Taken { wishes, size, held }) = spec.filter(|_| generation != self.generation) {
             self.generation = generation;
             self.seen = now;
             self.arrived = true;
             self.trouble = None;
-            self.wishes = spec.wishes;
-            self.held = spec.source.map_or_else(Held::Refused, Held::Here);
+            self.turn = None;
+            self.wishes = wishes;
+            self.size = size;
+            self.held = held;
             self.invalidate();
         }
         self.deleting = deleting;
@@ -228,10 +280,32 @@ impl Entry {
         });
     }
 
+    /// A document was read for the work on this profile.
+    pub(crate) fn lend(&mut self, owner: Owner, uid: String, generation: i64, source: Arc<Source>) {
+        self.lent.insert(owner, Lent { uid, generation, source });
+    }
+
+    /// The document of a profile that is known to be this, where it was read for the work on this one.
+    pub(crate) fn lent(&self, owner: &Owner, known: &Self) -> Option<Arc<Source>> {
+        let lent = self.lent.get(owner)?;
+        (lent.uid == known.uid && lent.generation == known.generation).then(|| lent.source.clone())
+    }
+
+    /// How many bytes were read for the work on this profile.
+    pub(crate) fn lent_bytes(&self) -> usize {
+        self.lent.values().map(|lent| lent.source.bytes()).sum()
+    }
+
+    /// The work on this profile has come to an end, or to where it waits.
+    pub(crate) fn give_back(&mut self) {
+        self.lent = HashMap::new();
+    }
+
     /// What follows from the spec has to be worked out again.
     pub(crate) fn invalidate(&mut self) {
         self.epoch += 1;
         self.resolution = None;
+        self.try_again = None;
         self.pinned = None;
     }
 
@@ -253,10 +327,34 @@ impl Entry {
         self.finalizers(now).iter().any(|finalizer| finalizer == FINALIZER)
     }
 
+    /// Whether it has, or had, files, as far as the watch has shown.
+    pub(crate) fn has_files(&self) -> bool {
+        self.ahead.is_some() || self.finalizers.iter().any(|finalizer| finalizer == FINALIZER)
+    }
+
+    /// There is to be nothing new of it: what could be made of it goes.
+    pub(crate) fn refuse(&mut self, stall: Stall) {
+        self.refusal = Some(stall);
+        if let Held::Here(_) = self.held {
+            self.held = Held::LetGo;
+        }
+        self.let_go_of_content();
+    }
+
+    /// The content is made again when it may be written.
+    pub(crate) fn let_go_of_content(&mut self) {
+        if let Some(Ok(resolved)) = &mut self.resolution {
+            resolved.content = None;
+        }
+    }
+
     /// Forgets what was written so long ago that the watch should have shown it. It may have: a response that comes late is of a
     /// version that was overtaken and is not remembered any more.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.ahead.take_if(|ahead| now.saturating_duration_since(ahead.at) >= AHEAD);
+        if self.try_again.is_some_and(|at| at <= now) {
+            self.invalidate();
+        }
     }
 
     /// When to look again whether the watch has shown what was written.
@@ -264,12 +362,31 @@ impl Entry {
         self.ahead.as_ref().map(|ahead| ahead.at + AHEAD)
     }
 
-    /// The ages that the pace of writing depends on.
-    pub(crate) fn since(&self, now: Instant) -> Since {
-        Since {
-            seen: now.saturating_duration_since(self.seen),
-            written: self.written.map(|written| now.saturating_duration_since(written)),
-        }
+    /// When the status is to be as given; none where it is. What nodes alone change may be written from a time on, if it is given.
+    pub(crate) fn due(
+        &mut self,
+        next: &ProfileStatus,
+        by_nodes: Option<Instant>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let ready = self.status(now).filter(|status| is_ready(status)).and_then(content);
+        self.was_ready = ready.or(self.was_ready);
+        let change = Change::between(self.status(now), next, self.was_ready);
+        self.by_nodes = change == Change::ByNodes;
+        let set_changed = self.set_changed.unwrap_or(now);
+        self.set_changed = (change == Change::NodeSet).then_some(set_changed);
+        let share = share_of(&self.uid);
+        change.due(&Times { seen: self.seen, written: self.written, set_changed, by_nodes, share }, now)
+    }
+
+    /// How long ago the status was written, if this process did it.
+    pub(crate) fn since_written(&self, now: Instant) -> Option<Duration> {
+        self.written.map(|written| now.saturating_duration_since(written))
+    }
+
+    /// Whether what was written is what nodes alone changed; told once.
+    pub(crate) fn take_by_nodes(&mut self) -> bool {
+        std::mem::take(&mut self.by_nodes)
     }
 
     /// How long ago this generation was seen to arrive, if it was; told once.

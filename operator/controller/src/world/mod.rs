@@ -1,39 +1,58 @@
 //! Everything that the controller knows, in one place: what the watches show, what follows from it, and which profiles a change
 //! concerns. Pure: no I/O, and time is given.
 
+mod baseline;
 mod bases;
+mod bounds;
 mod collectable;
 mod decide;
 mod entry;
+mod forced;
+mod revocation;
+mod shelf;
+mod standing;
 mod step;
 mod summary;
+mod tempo;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::Duration,
 };
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use portcullis_api::{Owner, ProfileStatus, RevisionMeta};
-use portcullis_profile::Digest;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::ObjectMeta, jiff::Timestamp};
+use portcullis_api::{MAX_CONTENT_BYTES, OldestFirst, Owner, ProfileStatus, RevisionMeta, created_at};
+use portcullis_profile::{Arch, Digest};
 use tokio::time::Instant;
 
 pub(crate) use self::{
-    entry::{Entry, Held, InUse, Observed, Seen, Spec, Trouble},
+    bounds::usize_of,
+    entry::{Entry, Held, InUse, Observed, Seen, Spec, Taken, Trouble},
+    revocation::News,
     step::Step,
     summary::State,
+    tempo::{Buckets, Rate},
+};
+use self::{
+    shelf::Shelf,
+    tempo::{FanOut, Tempo},
 };
 use crate::{
     nodes::{Affected, AgentPod, NodeFacts, Nodes, Placement, Report},
     plan::Known,
-    resolve::Resolved,
+    queue::Keyed as _,
+    resolve::{MAX_GATHERED_BYTES, Resolved},
     revisions::Revisions,
+    settings::{Bounds, Lasting},
     status::Stall,
     usage::Usage,
 };
 
 /// For how long after a change of leader a `Ready` that stands is not withdrawn because a node's digest is not known.
 pub(crate) const LEADER_GRACE: Duration = Duration::from_secs(30);
+/// When what was given up is worked out again.
+const TRY_AGAIN: Duration = Duration::from_secs(600);
+
 /// Everything that the controller knows.
 #[derive(Debug)]
 pub(crate) struct World {
@@ -42,24 +61,48 @@ pub(crate) struct World {
     leader_grace_ended: bool,
     /// Whether every first list is complete: before that nothing is said of any profile and nothing is collected.
     synced: bool,
+    bounds: Bounds,
     profiles: HashMap<Owner, Entry>,
+    /// Every profile that there is, the oldest of each namespace first.
+    order: OldestFirst<Owner>,
+    /// Profiles that are so far beyond the bound of their namespace that nothing else is kept of them, and when they were made.
+    far_beyond: HashMap<Owner, Timestamp>,
+    /// Profiles of each namespace whose new revisions are refused: they look again when another goes.
+    refused: HashMap<String, BTreeSet<Owner>>,
+    tempo: Tempo,
+    fan_out: FanOut,
     /// What each profile builds on directly, and the other way round.
     bases: HashMap<Owner, Vec<Owner>>,
     dependents: HashMap<Owner, BTreeSet<Owner>>,
+    shelf: Shelf,
     revisions: Revisions,
     nodes: Nodes,
-    /// Namespaces whose profiles may be looser than the runtime default.
+    /// What profiles are held against, where it is not the runtime default.
+    baseline: Option<baseline::Chosen>,
+    /// Namespaces whose profiles may be looser than the baseline.
     permitted: HashSet<String>,
     /// Owners of revisions that are no profiles, and since when.
     orphans: HashMap<Owner, Instant>,
+    /// UIDs of profiles whose finalizer somebody took off, of which revisions are left.
+    forced: HashMap<Owner, HashSet<String>>,
+    /// Revocations that nobody was told of yet.
+    revocations: BTreeMap<(Owner, Digest), News>,
     /// Owners that have revisions too many.
     crowded: BTreeSet<Owner>,
 }
 
 impl World {
     /// A controller that leads from now on and knows nothing.
-    pub(crate) fn new(subdirectory: String, now: Instant) -> Self {
+    pub(crate) fn new(subdirectory: String, bounds: Bounds, lasting: Lasting, now: Instant) -> Self {
+        let every = Duration::from_secs(bounds.seconds_per_revision.into());
         Self {
+            tempo: Tempo::new(Rate { burst: bounds.revision_burst, every }),
+            fan_out: FanOut::new(bounds.dependents_per_second),
+            bounds,
+            order: OldestFirst::default(),
+            far_beyond: HashMap::new(),
+            refused: HashMap::new(),
+            nodes: Nodes::new(subdirectory.clone(), lasting),
             subdirectory,
             led_since: now,
             leader_grace_ended: false,
@@ -67,10 +110,13 @@ impl World {
             profiles: HashMap::new(),
             bases: HashMap::new(),
             dependents: HashMap::new(),
+            shelf: Shelf::default(),
             revisions: Revisions::default(),
-            nodes: Nodes::default(),
+            baseline: None,
             permitted: HashSet::new(),
             orphans: HashMap::new(),
+            forced: HashMap::new(),
+            revocations: BTreeMap::new(),
             crowded: BTreeSet::new(),
         }
     }
@@ -85,7 +131,18 @@ impl World {
     pub(crate) fn profile_applied(&mut self, observed: Observed, arrived: bool, now: Instant) -> Affected {
         let Observed { owner, metadata, status, spec } = observed;
         self.orphans.remove(&owner);
+        let created = created_at(&metadata);
+        if !self.takes_up(&owner, &metadata, created) {
+            return Affected::Nothing;
+        }
         let bases = spec.as_ref().map(|spec| bases::of(&owner, spec));
+        let spec = spec.map(|spec| {
+            let size = spec.source.as_ref().map_or(MAX_CONTENT_BYTES, |source| source.bytes());
+            let held = spec.source.map_or_else(Held::Refused, |source| {
+                self.shelf.keep(&owner, source).map_or(Held::LetGo, Held::Here)
+            });
+            Taken { wishes: spec.wishes, size, held }
+        });
         let same_object = |entry: &&mut Entry| Some(entry.uid.as_str()) == metadata.uid.as_deref();
         let (changed, spec_changed) = match (self.profiles.get_mut(&owner).filter(same_object), spec) {
             (Some(entry), spec) => {
@@ -94,7 +151,10 @@ impl World {
                 (changed, entry.epoch != epoch)
             }
             (None, Some(spec)) => {
-                self.profiles.insert(owner.clone(), Entry::new(metadata, status, spec, arrived, now));
+                let before =
+                    self.profiles.insert(owner.clone(), Entry::new(metadata, status, spec, arrived, now));
+                self.note_forced(&owner, before.as_ref());
+                self.rank(&owner, before.map(|before| before.created), created);
                 (true, true)
             }
             // Nobody leaves the spec of a new object out.
@@ -104,16 +164,25 @@ impl World {
             return if changed { only(owner) } else { Affected::Nothing };
         }
         self.link(&owner, bases.unwrap_or_default());
-        self.invalidate_dependents(&owner).and(only(owner))
+        let at_edge = self.at_edge(&owner);
+        self.invalidate_dependents(&owner, now).and(only(owner)).and(at_edge)
     }
 
     /// The watch shows that a profile is gone.
     pub(crate) fn profile_removed(&mut self, owner: &Owner, now: Instant) -> Affected {
-        self.profiles.remove(owner);
+        let entry = self.profiles.remove(owner);
+        self.note_forced(owner, entry.as_ref());
+        let created = entry.map(|entry| entry.created);
+        if let Some(created) = created.or(self.far_beyond.remove(owner)) {
+            self.order.remove(owner.tenant(), created, owner);
+        }
+        self.note_refusal(owner, false);
         self.crowded.remove(owner);
         self.link(owner, Vec::new());
         self.note_orphan(owner, now);
-        self.invalidate_dependents(owner)
+        self.note_baseline(owner);
+        let at_edge = self.at_edge(owner);
+        self.invalidate_dependents(owner, now).and(at_edge).and(self.spread_baseline())
     }
 
     /// After a complete list: profiles of that kind that it did not show are gone.
@@ -126,6 +195,7 @@ impl World {
         let gone: Vec<Owner> = self
             .profiles
             .keys()
+            .chain(self.far_beyond.keys())
             .filter(|owner| is_listed_kind(owner) && !listed.contains(*owner))
             .cloned()
             .collect();
@@ -142,9 +212,11 @@ impl World {
         &mut self,
         meta: &RevisionMeta,
         object_uid: Option<String>,
+        bytes: u64,
         now: Instant,
     ) -> Affected {
-        let changed = self.revisions.apply(meta, object_uid);
+        self.note_revocation(meta);
+        let changed = self.revisions.apply(meta, object_uid, bytes);
         self.note_orphan(&meta.owner, now);
         self.log_grew(changed, now).and(only(meta.owner.clone()))
     }
@@ -152,8 +224,11 @@ impl World {
     /// The watch shows that a revision is gone.
     pub(crate) fn revision_removed(&mut self, owner: &Owner, digest: &Digest, now: Instant) -> Affected {
         let changed = self.revisions.remove(owner, digest);
+        self.revocations.remove(&(owner.clone(), *digest));
         self.note_orphan(owner, now);
-        self.log_grew(changed, now).and(only(owner.clone()))
+        self.forget_forced(owner);
+        let waiting = self.refused.get(owner.tenant()).cloned().unwrap_or_default();
+        self.log_grew(changed, now).and(only(owner.clone())).and(Affected::owners(waiting))
     }
 
     /// After a complete list: revisions that it did not show are gone.
@@ -161,7 +236,10 @@ impl World {
         let set = self.revisions.log().set();
         let gone: Vec<(Owner, Digest)> = set
             .owners()
-            .flat_map(|owner| set.revisions(owner).map(|(digest, _)| (owner.clone(), *digest)))
+            .flat_map(|owner| {
+                let all = set.revisions(owner).chain(set.revoked(owner));
+                all.map(|(digest, _)| (owner.clone(), *digest))
+            })
             .filter(|revision| !listed.contains(revision))
             .collect();
         let removed = gone.iter().fold(Affected::Nothing, |all, (owner, digest)| {
@@ -173,14 +251,27 @@ impl World {
 
     /// A node was added or changed.
     pub(crate) fn node_applied(&mut self, node: NodeFacts, now: Instant) -> Affected {
-        let before = self.nodes.architectures();
+        let arch = node.arch().filter(|_| node.linux);
+        let new: BTreeSet<Arch> =
+            arch.into_iter().filter(|arch| self.nodes.add_architecture(*arch)).collect();
         let affected = self.nodes.apply_node(node, self.revisions.log(), now);
-        if self.nodes.architectures().is_subset(&before) {
-            return affected;
+        self.heed_architectures(&new).and(affected)
+    }
+
+    /// Architectures of nodes are new, or are gone. Profiles of which there is something else to say now are worked out again.
+    fn heed_architectures(&mut self, changed: &BTreeSet<Arch>) -> Affected {
+        if changed.is_empty() {
+            return Affected::Nothing;
         }
-        // The linter has something to say of architectures that are there; of one that went away it may go on saying it.
-        self.profiles.values_mut().for_each(Entry::invalidate);
-        Affected::Everything
+        let mut concerned = BTreeSet::new();
+        for (owner, entry) in &mut self.profiles {
+            let resolved = entry.resolution.as_ref().and_then(|resolution| resolution.as_ref().ok());
+            if resolved.is_none_or(|resolved| !changed.is_subset(&resolved.indifferent_to)) {
+                entry.invalidate();
+                concerned.insert(owner.clone());
+            }
+        }
+        Affected::owners(concerned)
     }
 
     /// A node is gone.
@@ -260,19 +351,45 @@ impl World {
         } else {
             Affected::Nothing
         };
-        self.nodes.tick(now).and(graced)
+        let gone = self.nodes.architectures_gone(now);
+        let heeded = self.heed_architectures(&gone);
+        self.nodes.tick(self.revisions.log(), now).and(graced).and(heeded)
     }
 
-    /// The document of a profile was read again. Says whether it was taken: not where the object is another by now, which the
-    /// watch is about to show.
-    pub(crate) fn fetched(&mut self, observed: Observed) -> bool {
-        let Some(entry) = self.profiles.get_mut(&observed.owner) else { return false };
-        let same = observed.metadata.uid.as_deref() == Some(&entry.uid)
-            && observed.metadata.generation == Some(entry.generation);
-        if let Some(spec) = observed.spec.filter(|_| same) {
-            entry.held = spec.source.map_or_else(Held::Refused, Held::Here);
+    /// A document was read for the work on a profile: its own, or a base's. Says whether it was taken: not where the object is another by
+    /// now, which the watch is about to show.
+    pub(crate) fn fetched(&mut self, worked_on: &Owner, observed: Observed) -> bool {
+        let Observed { owner, metadata, status: _, spec } = observed;
+        let Some(entry) = self.profiles.get_mut(&owner) else { return false };
+        let generation = entry.generation;
+        if metadata.uid.as_deref() != Some(&entry.uid) || metadata.generation != Some(generation) {
+            return false;
         }
-        same
+        let uid = entry.uid.clone();
+        match spec.map(|spec| spec.source) {
+            Some(Ok(source)) => {
+                if let Some(entry) = self.profiles.get_mut(worked_on) {
+                    entry.lend(owner, uid, generation, source);
+                }
+            }
+            Some(Err(problem)) => entry.held = Held::Refused(problem),
+            None => {}
+        }
+        true
+    }
+
+    /// Whether what was read for the work on a profile is as much as may go into one already.
+    pub(crate) fn has_read_enough(&self, owner: &Owner) -> bool {
+        self.profiles.get(owner).is_some_and(|entry| entry.lent_bytes() > MAX_GATHERED_BYTES)
+    }
+
+    /// The work on a profile has come to an end, or to where it waits: what was read for it goes.
+    pub(crate) fn put_away(&mut self, owner: &Owner) -> Affected {
+        self.revisions.end(owner);
+        if let Some(entry) = self.profiles.get_mut(owner) {
+            entry.give_back();
+        }
+        self.spread_baseline()
     }
 
     /// The content of the revision that a pin names was read.
@@ -287,13 +404,24 @@ impl World {
         if let Some(entry) = self.profiles.get_mut(owner).filter(|entry| entry.epoch == epoch) {
             entry.resolution = Some(resolution);
             entry.pinned = None;
+            entry.give_back();
+        }
+        self.note_baseline(owner);
+    }
+
+    /// Working the content out was given up: it is tried again after a while, in case something else took the processors' time.
+    pub(crate) fn gave_up(&mut self, owner: &Owner, epoch: u64, stall: Stall, now: Instant) {
+        self.resolved(owner, epoch, Err(stall));
+        if let Some(entry) = self.profiles.get_mut(owner).filter(|entry| entry.epoch == epoch) {
+            entry.try_again = Some(now + TRY_AGAIN);
         }
     }
 
     /// The controller wrote a revision.
     pub(crate) fn wrote_revision(&mut self, meta: RevisionMeta, now: Instant) {
-        let RevisionMeta { owner, owner_uid, digest, sequence } = meta;
-        self.revisions.wrote(&owner, Known { digest, sequence, owner_uid }, now);
+        let RevisionMeta { owner, owner_uid, digest, sequence, revoked: _ } = meta;
+        self.tempo.wrote(&owner, now);
+        self.revisions.wrote(&owner, Known { digest, sequence, owner_uid, revoked: false }, now);
     }
 
     /// The controller wrote a profile's finalizer or (if given) status. Says how long the profile took to its first `Ready` of
@@ -313,6 +441,9 @@ impl World {
         let ready = status.as_ref().is_some_and(|status| {
             crate::status::is_ready(status) && status.observed_generation == Some(entry.generation)
         });
+        if status.is_some() && entry.take_by_nodes() {
+            self.tempo.said_of_nodes(owner, now);
+        }
         entry.wrote(metadata, status, now);
         ready.then(|| entry.take_age(now)).flatten()
     }
@@ -338,8 +469,11 @@ impl World {
         let before = self.profiles.get(owner).and_then(|entry| entry.trouble.as_ref());
         let trouble = Trouble::after(before, message, in_status, now);
         let retry_at = trouble.retry_at;
+        self.revisions.end(owner);
         if let Some(entry) = self.profiles.get_mut(owner) {
             entry.trouble = Some(trouble);
+            // What could not be written is made again for the next attempt: it may be long until then, and many may wait.
+            entry.let_go_of_content();
         }
         retry_at
     }

@@ -20,8 +20,8 @@ use portcullis_probe::{
     uninstall,
 };
 
-pub(crate) const FILTERED: Watch = Watch { tag: 1, start: Start::Filter, denials: false };
-pub(crate) const DENIALS: Watch = Watch { tag: 1, start: Start::Filter, denials: true };
+pub(crate) const FILTERED: Watch = Watch { tag: 1, start: Start::Filter, group: 0, denials: false };
+pub(crate) const DENIALS: Watch = Watch { denials: true, ..FILTERED };
 
 static BPFFS: Mutex<()> = Mutex::new(());
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -31,8 +31,8 @@ fn unique() -> u64 {
     u64::from(std::process::id()) << 32 | u64::from(NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The BPF file system, mounted if it is not.
-pub(crate) fn bpffs() -> PathBuf {
+/// Where pins are, in the BPF file system, which is mounted if it is not.
+pub(crate) fn pins() -> PathBuf {
     let _one_at_a_time = BPFFS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     assert!(
         rustix::process::geteuid().is_root(),
@@ -44,21 +44,22 @@ pub(crate) fn bpffs() -> PathBuf {
         let flags = rustix::mount::MountFlags::empty();
         rustix::mount::mount("bpf", &path, "bpf", flags, None).expect("the BPF file system can be mounted");
     }
-    sweep(&path);
-    path
+    let pins = path.join("portcullis");
+    sweep(&pins);
+    pins
 }
 
 /// What the name of a test's node begins with in its pins' directory.
 const PINS: &str = "portcullis_test-";
 
 /// Takes away what tests left that were killed: attached programs, which every process of the machine would pay for.
-fn sweep(bpffs: &Path) {
-    let left = fs::read_dir(bpffs.join("portcullis")).into_iter().flatten().filter_map(Result::ok);
+fn sweep(pins: &Path) {
+    let left = fs::read_dir(pins).into_iter().flatten().filter_map(Result::ok);
     for node in left.filter_map(|entry| entry.file_name().into_string().ok()) {
         let number = node.strip_prefix(PINS).and_then(|digits| u64::from_str_radix(digits, 16).ok());
         if number.is_some_and(|number| !Path::new(&format!("/proc/{}", number >> 32)).exists()) {
             // Another test binary may be at it too.
-            let _ = uninstall(bpffs, &node.replace('_', "."));
+            let _ = uninstall(pins, &node.replace('_', "."));
         }
     }
 }
@@ -140,7 +141,7 @@ impl Node {
         let root = Cgroup::make(mount, "/", &format!("portcullis-test-{:x}", unique()));
         let mut settings =
             Settings::of_node(format!("portcullis.test-{:x}", unique())).expect("cgroups are mounted");
-        settings.bpffs = bpffs();
+        settings.pins = pins();
         settings.hierarchy = hierarchy;
         settings.scope = Some(root.path.parse().expect("a path"));
         change(&mut settings);
@@ -165,7 +166,7 @@ impl Node {
     }
 
     pub(crate) fn directory(&self) -> PathBuf {
-        self.settings.bpffs.join("portcullis").join(self.settings.node.replace('.', "_"))
+        self.settings.pins.join(self.settings.node.replace('.', "_"))
     }
 }
 
@@ -186,7 +187,7 @@ impl DerefMut for Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.probe = None;
-        let removed = uninstall(&self.settings.bpffs, &self.settings.node);
+        let removed = uninstall(&self.settings.pins, &self.settings.node);
         assert!(removed.is_ok() || std::thread::panicking(), "{removed:?}");
     }
 }
@@ -210,7 +211,13 @@ impl Pod {
 }
 
 pub(crate) fn uid() -> PodUid {
-    format!("{:032x}", unique()).parse().expect("a UID")
+    let unique = unique();
+    format!("{:08x}-0000-4000-8000-{:012x}", unique & 0xffff_ffff, unique >> 32).parse().expect("a UID")
+}
+
+/// What names the cgroup of a static pod.
+pub(crate) fn hash() -> PodUid {
+    format!("{:032x}", unique()).parse().expect("a hash")
 }
 
 pub(crate) fn container_id() -> ContainerId {
@@ -233,6 +240,16 @@ impl Cgroup {
 
     pub(crate) fn child(&self, name: &str) -> Self {
         Self::make(&self.directory, &self.path, name)
+    }
+
+    /// A cgroup for each name, each below the one before.
+    pub(crate) fn nest<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Nested {
+        let mut nested = Nested(Vec::new());
+        for name in names {
+            let next = nested.0.last().unwrap_or(self).child(name);
+            nested.0.push(next);
+        }
+        nested
     }
 
     /// The kernel's number for it.
@@ -275,6 +292,23 @@ impl Drop for Cgroup {
             }
             std::thread::yield_now();
         }
+    }
+}
+
+/// Cgroups in each other, which go with this value. Used as the innermost.
+pub(crate) struct Nested(Vec<Cgroup>);
+
+impl Deref for Nested {
+    type Target = Cgroup;
+
+    fn deref(&self) -> &Cgroup {
+        self.0.last().expect("there is one")
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        while self.0.pop().is_some() {}
     }
 }
 

@@ -202,7 +202,7 @@ fn targets_are_found_again_and_replaced_as_a_whole() {
 fn another_process_is_kept_out_and_another_schema_removed() {
     let mut node = Node::new();
     assert!(matches!(Probe::open(&node.settings), Err(Error::Busy { .. })));
-    assert!(matches!(uninstall(&node.settings.bpffs, &node.settings.node), Err(Error::Busy { .. })));
+    assert!(matches!(uninstall(&node.settings.pins, &node.settings.node), Err(Error::Busy { .. })));
     let leftover = node.directory().join("v0_1_1_1_1");
     fs::create_dir(&leftover).expect("a leftover");
     node.close();
@@ -228,20 +228,20 @@ fn uninstalling_detaches_and_unloads() {
     assert_eq!(loaded(), 9);
     node.close();
     assert_eq!(loaded(), 9, "they outlive the process");
-    assert!(uninstall(&node.settings.bpffs, &node.settings.node).expect("pins can be removed"));
+    assert!(uninstall(&node.settings.pins, &node.settings.node).expect("pins can be removed"));
     until("the kernel has unloaded the programs", || loaded() == 0);
     assert!(!node.directory().exists());
-    assert!(!uninstall(&node.settings.bpffs, &node.settings.node).expect("twice is no error"));
+    assert!(!uninstall(&node.settings.pins, &node.settings.node).expect("twice is no error"));
 }
 
 #[test]
 fn what_is_no_bpf_file_system_is_refused() {
     let mut settings = Node::new().settings.clone();
     let directory = tempfile::tempdir().expect("a directory");
-    settings.bpffs = directory.path().to_owned();
+    settings.pins = directory.path().to_owned();
     let error = Probe::open(&settings).expect_err("it is no BPF file system");
     assert!(error.to_string().contains("mount -t bpf bpf"), "{error}");
-    settings.bpffs = "/sys/fs/bpf".into();
+    settings.pins = "/sys/fs/bpf/portcullis".into();
     settings.node = "../escape".to_owned();
     assert!(matches!(Probe::open(&settings), Err(Error::NodeName(_))));
 }

@@ -28,14 +28,14 @@ fn cap_bpf_and_cap_perfmon_suffice() {
     let pod = node.pod();
     let target = pod.target();
     node.close();
-    uninstall(&settings.bpffs, &settings.node).expect("pins can be removed");
+    uninstall(&settings.pins, &settings.node).expect("pins can be removed");
     with(CapabilitySet::BPF | CapabilitySet::PERFMON, move || {
         let mut probe = Probe::open(&settings).expect("two capabilities suffice");
         probe.watch(&target, DENIALS).expect("programs can be attached");
         assert_eq!(probe.attachment(), Attachment::Typed);
         probe.snapshot().expect("maps can be read");
         drop(probe);
-        assert!(uninstall(&settings.bpffs, &settings.node).expect("pins can be removed"));
+        assert!(uninstall(&settings.pins, &settings.node).expect("pins can be removed"));
     });
 }
 
@@ -44,7 +44,7 @@ fn a_missing_capability_is_named() {
     let mut node = Node::new();
     let settings = node.settings.clone();
     node.close();
-    uninstall(&settings.bpffs, &settings.node).expect("pins can be removed");
+    uninstall(&settings.pins, &settings.node).expect("pins can be removed");
     for capabilities in [CapabilitySet::empty(), CapabilitySet::PERFMON, CapabilitySet::BPF] {
         let settings = settings.clone();
         with(capabilities, move || {

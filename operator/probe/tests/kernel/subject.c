@@ -35,9 +35,10 @@ struct program {
 	struct instruction *instructions;
 };
 
-/* What the filter does: everything is allowed but what `deny=` named before. */
+/* What the filter does: what `deny=` and `allow=` named before, and everything else is allowed unless `otherwise=` says what. */
 static struct instruction filter[64];
 static unsigned length;
+static unsigned otherwise = 0x7fff0000;
 
 static void deny(unsigned number, unsigned action)
 {
@@ -144,8 +145,12 @@ static void run(char **argument)
 			unsigned which = number(&rest);
 			rest++;
 			deny(which, number(&rest));
+		} else if (starts(*argument, "allow=", &rest)) {
+			deny(number(&rest), 0x7fff0000);
+		} else if (starts(*argument, "otherwise=", &rest)) {
+			otherwise = number(&rest);
 		} else if (starts(*argument, "filter", &rest)) {
-			filter[length++] = (struct instruction){ 0x06, 0, 0, 0x7fff0000 };
+			filter[length++] = (struct instruction){ 0x06, 0, 0, otherwise };
 			struct program program = { length, filter };
 			if (call(PRCTL, 38, 1, 0, 0, 0, 0) || call(SECCOMP, 1, 0, (word)&program, 0, 0, 0))
 				fail();
@@ -161,7 +166,29 @@ static void run(char **argument)
 			while (times--)
 				call(which, given[0], given[1], given[2], given[3], given[4], given[5]);
 		} else if (starts(*argument, "i386=", &rest)) {
-			call_i386(number(&rest));
+			/* i386=NUMBER[*TIMES] */
+			word which = number(&rest), times = 1;
+			if (*rest == '*')
+				rest++, times = number(&rest);
+			while (times--)
+				call_i386(which);
+		} else if (starts(*argument, "range=", &rest)) {
+			/* range=FIRST:LAST, every call of it once, with arguments that none can use */
+			word which = number(&rest);
+			for (word last = (rest++, number(&rest)); which <= last; which++)
+				call(which, -1, -1, -1, -1, -1, -1);
+		} else if (starts(*argument, "range386=", &rest)) {
+			word which = number(&rest);
+			for (word last = (rest++, number(&rest)); which <= last; which++)
+				call_i386(which);
+		} else if (starts(*argument, "values=", &rest)) {
+			/* values=NUMBER:INDEX:FIRST:LAST, a call with each value of that argument, and the others such as none can use */
+			word which = number(&rest), index = (rest++, number(&rest)), value = (rest++, number(&rest));
+			for (word last = (rest++, number(&rest)); value <= last; value++) {
+				word given[6] = { -1, -1, -1, -1, -1, -1 };
+				given[index] = value;
+				call(which, given[0], given[1], given[2], given[3], given[4], given[5]);
+			}
 		} else if (starts(*argument, "fork", &rest)) {
 			/* The child does what follows up to `join`; then the parent goes on. */
 			word child = call(FORK, 0, 0, 0, 0, 0, 0);

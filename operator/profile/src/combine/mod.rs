@@ -7,10 +7,12 @@
 mod cube;
 mod generate;
 
-use std::{cell::RefCell, collections::HashSet};
+use std::collections::{HashMap, HashSet, hash_map::Entry};
+
+use rustc_hash::FxHashMap;
 
 use crate::{
-    Arch, Profile, Rule,
+    Action, Arch, Arg, Profile, Rule,
     compare::{self, Answer, Budget, Side, call_name, dispute, disputes_in, meet},
     evaluate::{ARGUMENTS, Outcome, Row, Runtime, Table, Width, alternatives, tables},
     syscalls,
@@ -50,10 +52,10 @@ struct Input {
 }
 
 impl Input {
-    fn new(profile: &Profile, name: &str) -> Self {
-        let default = Outcome::of_default(profile);
+    fn new(part: &Part<'_>, name: &str) -> Self {
+        let default = Outcome::of_default(part.profile);
         let mut rows = Vec::new();
-        for (at, rule) in rules_of(profile, name) {
+        for (at, rule) in part.rules(name) {
             let outcome = Outcome::of_rule(rule);
             if outcome != default {
                 let lists = alternatives(&rule.args, Runtime::Runc, Width::Bits64);
@@ -75,14 +77,60 @@ impl Input {
     }
 }
 
-/// The rules that name a call, by index.
-pub(crate) fn rules_of<'a>(profile: &'a Profile, name: &'a str) -> impl Iterator<Item = (usize, &'a Rule)> {
-    profile.syscalls.iter().enumerate().filter(move |(_, rule)| rule.names.iter().any(|one| one == name))
+/// One of the profiles to combine.
+#[derive(Debug)]
+pub(crate) struct Part<'a> {
+    pub(crate) profile: &'a Profile,
+    /// The rules that name each call, by index.
+    index: FxHashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn new(profile: &'a Profile) -> Self {
+        let mut index: FxHashMap<&str, Vec<usize>> = FxHashMap::default();
+        for (at, rule) in profile.syscalls.iter().enumerate() {
+            for name in &rule.names {
+                let rules = index.entry(name).or_default();
+                if rules.last() != Some(&at) {
+                    rules.push(at);
+                }
+            }
+        }
+        Self { profile, index }
+    }
+
+    /// The rules that name a call, each with its index.
+    pub(crate) fn rules(&self, name: &str) -> impl Iterator<Item = (usize, &'a Rule)> {
+        let at = self.index.get(name).map(Vec::as_slice).unwrap_or_default();
+        at.iter().map(|&at| (at, &self.profile.syscalls[at]))
+    }
+
+    /// What it does with a call, where all of its rules for it are without conditions.
+    fn constant(&self, name: &str) -> Option<Case> {
+        let default = Outcome::of_default(self.profile);
+        let mut first = None;
+        for (at, rule) in self.rules(name).filter(|(_, rule)| Outcome::of_rule(rule) != default) {
+            if !rule.args.is_empty() {
+                return None;
+            }
+            first.get_or_insert(Case { outcome: Outcome::of_rule(rule), rule: Some(at) });
+        }
+        Some(first.unwrap_or(Case { outcome: default, rule: None }))
+    }
+
+    /// The rules that name a call without those that the default makes needless, each for the call alone.
+    pub(crate) fn rules_alone(&self, name: &str) -> Vec<Rule> {
+        let default = Outcome::of_default(self.profile);
+        self.rules(name)
+            .filter(|(_, rule)| Outcome::of_rule(rule) != default)
+            .map(|(_, rule)| Rule { names: vec![name.to_owned()], ..rule.clone() })
+            .collect()
+    }
 }
 
 /// The profiles to combine.
 pub(crate) struct Combination<'a> {
-    pub(crate) profiles: &'a [&'a Profile],
+    pub(crate) parts: &'a [Part<'a>],
     /// The architectures that the result lists.
     pub(crate) arches: &'a [Arch],
     /// Whether a profile lists an architecture; otherwise its calls are killed there.
@@ -93,16 +141,16 @@ pub(crate) struct Combination<'a> {
     pub(crate) tolerates: &'a dyn Fn(&[Case], Outcome) -> bool,
     pub(crate) default: Outcome,
     /// What the searches may still cost.
-    pub(crate) budget: RefCell<Budget>,
+    pub(crate) budget: &'a Budget,
 }
 
 impl Combination<'_> {
-    /// A profile that leaves open what it does can't be combined.
-    pub(crate) fn check_inputs(&self) -> Result<(), Failure> {
-        for (at, profile) in self.profiles.iter().enumerate() {
+    /// A profile that leaves open what it does can't be combined. The first ones are known not to.
+    pub(crate) fn check_inputs(&self, known: usize) -> Result<(), Failure> {
+        for (at, part) in self.parts.iter().enumerate().skip(known) {
             let arches: Vec<Arch> =
                 self.arches.iter().copied().filter(|&arch| (self.lists)(at, arch)).collect();
-            if let Some((call, arch)) = self.disputed(profile, &arches) {
+            if let Some((call, arch)) = self.disputed(part.profile, &arches) {
                 return Err(Failure::Contested { profile: at, call, arch });
             }
         }
@@ -114,7 +162,7 @@ impl Combination<'_> {
         if let Some((call, arch)) = self.disputed(result, self.arches) {
             return Err(Failure::Inexpressible { call, arch });
         }
-        let profiles: Vec<Profile> = self.profiles.iter().map(|profile| (*profile).clone()).collect();
+        let profiles: Vec<&Profile> = self.parts.iter().map(|part| part.profile).collect();
         for &arch in self.arches {
             if let Some(number) = self.wrong_number(&profiles, result, arch, true) {
                 return Err(Failure::Inexpressible { call: call_name(arch, number), arch });
@@ -127,15 +175,27 @@ impl Combination<'_> {
     fn disputed(&self, profile: &Profile, arches: &[Arch]) -> Option<(String, Arch)> {
         let tables = tables(profile, Runtime::Crun, arches);
         tables.iter().find_map(|(arch, table)| {
-            let mut budget = self.budget.borrow_mut();
-            let dispute = disputes_in(table, *arch, &mut budget).next()?;
+            let dispute = disputes_in(table, *arch, self.budget).next()?;
             Some((dispute.call, *arch))
         })
     }
 
+    /// What each profile does with a call, where that depends on neither arguments, nor the architecture, nor another call that it is
+    /// made through: nearly every call of nearly every profile, so that nothing needs to be searched for.
+    pub(crate) fn constants(&self, name: &str) -> Option<Vec<Case>> {
+        let alike = |arch: &Arch| {
+            syscalls::multiplexed(*arch, name).is_none()
+                && (0..self.parts.len()).all(|at| (self.lists)(at, *arch))
+        };
+        if matches!(name, "socketcall" | "ipc") || !self.arches.iter().all(alike) {
+            return None;
+        }
+        self.parts.iter().map(|part| part.constant(name)).collect()
+    }
+
     /// The rules for one call, tried in the order of preference: `ready` ones first.
     pub(crate) fn rules(&self, name: &str, ready: Vec<Vec<Rule>>) -> Result<Vec<Rule>, Failure> {
-        let inputs: Vec<Input> = self.profiles.iter().map(|profile| Input::new(profile, name)).collect();
+        let inputs: Vec<Input> = self.parts.iter().map(|part| Input::new(part, name)).collect();
         let written = |way: usize| match way {
             0 => generate::by_intervals(name, &inputs, self.combine, self.default),
             way => generate::by_bits(name, &inputs, self.combine, self.default, way == LOW_WORDS),
@@ -163,11 +223,12 @@ impl Combination<'_> {
     /// The architecture on which some rules for a call don't do what they should.
     fn wrong(&self, name: &str, rules: &[Rule], tolerant: bool) -> Option<Arch> {
         let profiles: Vec<Profile> = self
-            .profiles
+            .parts
             .iter()
-            .map(|profile| only(profile, rules_of(profile, name).map(|(_, rule)| rule.clone()), name))
+            .map(|part| only(part.profile, part.rules(name).map(|(_, rule)| rule.clone()), name))
             .collect();
-        let base = self.profiles.first()?;
+        let profiles: Vec<&Profile> = profiles.iter().collect();
+        let base = self.parts.first()?.profile;
         let mut result = only(base, rules.iter().cloned(), name);
         result.default_action = self.default.action();
         result.default_errno_ret = self.default.errno().map(u32::from);
@@ -180,7 +241,7 @@ impl Combination<'_> {
     /// The first call of an architecture, if any, with which a result doesn't do what the profiles make together.
     fn wrong_number(
         &self,
-        profiles: &[Profile],
+        profiles: &[&Profile],
         result: &Profile,
         arch: Arch,
         tolerant: bool,
@@ -202,7 +263,7 @@ impl Combination<'_> {
                 .map(|table| table.as_ref().map_or(Side::UNLISTED, |table| Side::of(table, number)))
                 .collect();
             let inputs: Vec<Vec<compare::Case<'_>>> = sides.iter().map(Side::cases).collect();
-            dispute(&result, number, arch, &mut self.budget.borrow_mut()).is_some()
+            dispute(&result, number, arch, self.budget).is_some()
                 || !side.cases().iter().all(|case| self.agrees(&inputs, &mut vec![case], arch, tolerant))
         })
     }
@@ -217,7 +278,7 @@ impl Combination<'_> {
         tolerant: bool,
     ) -> bool {
         let Some(next) = inputs.get(chosen.len() - 1) else {
-            if !self.budget.borrow_mut().step(chosen.len()) {
+            if !self.budget.step(chosen.len()) {
                 return false;
             }
             let cases: Vec<Case> =
@@ -225,11 +286,13 @@ impl Combination<'_> {
             let actual = chosen[0].outcome;
             return (self.combine)(&cases) == actual
                 || (tolerant && (self.tolerates)(&cases, actual))
-                || matches!(meet(chosen, arch, &mut self.budget.borrow_mut()), Answer::Nothing);
+                || matches!(meet(chosen, arch, self.budget), Answer::Nothing);
         };
         next.iter().all(|case| {
             chosen.push(case);
-            let agrees = self.agrees(inputs, chosen, arch, tolerant);
+            let agrees = (chosen.len() <= inputs.len()
+                && matches!(meet(chosen, arch, self.budget), Answer::Nothing))
+                || self.agrees(inputs, chosen, arch, tolerant);
             chosen.pop();
             agrees
         })
@@ -238,32 +301,53 @@ impl Combination<'_> {
 
 /// The profile with some rules alone, and in them one name.
 fn only(profile: &Profile, rules: impl Iterator<Item = Rule>, name: &str) -> Profile {
-    let mut only = Profile { syscalls: Vec::new(), ..profile.clone() };
+    let mut only = without_rules(profile);
     only.syscalls = rules.map(|rule| Rule { names: vec![name.to_owned()], ..rule }).collect();
     only
+}
+
+fn without_rules(profile: &Profile) -> Profile {
+    Profile {
+        default_action: profile.default_action,
+        default_errno_ret: profile.default_errno_ret,
+        architectures: profile.architectures.clone(),
+        flags: profile.flags.clone(),
+        listener_path: profile.listener_path.clone(),
+        listener_metadata: profile.listener_metadata.clone(),
+        syscalls: Vec::new(),
+    }
 }
 
 /// A profile's rules with some calls' rules replaced. Rules of several names keep the others; new rules of the same
 /// action and arguments become one.
 pub(crate) fn replace(rules: &[Rule], replaced: &[(String, Vec<Rule>)]) -> Vec<Rule> {
+    let gone: HashSet<&str> = replaced.iter().map(|(name, _)| name.as_str()).collect();
     let mut all: Vec<Rule> = Vec::new();
     for rule in rules {
         let mut rule = rule.clone();
-        rule.names.retain(|name| !replaced.iter().any(|(one, _)| one == name));
+        rule.names.retain(|name| !gone.contains(name.as_str()));
         if !rule.names.is_empty() {
             all.push(rule);
         }
     }
-    let kept = all.len();
+    let mut places: HashMap<(Action, Option<u32>, &[Arg]), usize> = HashMap::new();
     for rule in replaced.iter().flat_map(|(_, rules)| rules) {
-        let same = |one: &&mut Rule| {
-            (one.action, one.errno_ret, &one.args) == (rule.action, rule.errno_ret, &rule.args)
-        };
-        match all[kept..].iter_mut().find(same) {
-            Some(one) => one.names.extend(
-                rule.names.iter().filter(|name| !one.names.contains(name)).cloned().collect::<Vec<_>>(),
-            ),
-            None => all.push(rule.clone()),
+        match places.entry((rule.action, rule.errno_ret, &rule.args)) {
+            Entry::Occupied(place) => {
+                let one = &mut all[*place.get()];
+                // Each has one name, and those of one call come one after the other.
+                one.names.extend(
+                    rule.names
+                        .iter()
+                        .filter(|name| one.names.last() != Some(name))
+                        .cloned()
+                        .collect::<Vec<_>>(),
+                );
+            }
+            Entry::Vacant(place) => {
+                place.insert(all.len());
+                all.push(rule.clone());
+            }
         }
     }
     all

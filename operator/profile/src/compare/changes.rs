@@ -2,9 +2,10 @@
 
 use super::{Comparison, Difference, NameChange, Relation, Side, numbers, reachable, unknown::name_changes};
 use crate::{
-    Arch, Profile,
+    Arch, Baseline, Profile,
     compare::Budget,
     evaluate::{Evaluator, Passage, Refusal, Runtime, X32_BIT},
+    privileges::{KeptPrivilege, kept_privileges},
     syscalls,
 };
 
@@ -81,6 +82,8 @@ pub struct Changes {
     pub architectures: Vec<ArchChange>,
     /// Flags and the listener.
     pub fields: Vec<FieldChange>,
+    /// Denials of B, and not of A, on which a container runtime goes on with privileges that the pod gave up.
+    pub kept: Vec<KeptPrivilege>,
     /// How many named calls, through whatever architecture, get the same.
     pub same: usize,
 }
@@ -93,12 +96,15 @@ impl Changes {
             && self.names.is_empty()
             && self.architectures.is_empty()
             && self.fields.is_empty()
+            && self.kept.is_empty()
     }
 
-    /// Whether B lets a call, or an argument, get further than A does.
+    /// Whether B lets a call, or an argument, get further than A does, or a container keep privileges that it keeps under A no more than
+    /// its pod asked for.
     #[must_use]
     pub fn is_looser(&self) -> bool {
-        self.calls.iter().any(|call| call.change.is_looser())
+        !self.kept.is_empty()
+            || self.calls.iter().any(|call| call.change.is_looser())
             || self.names.iter().any(|one| one.change.is_looser())
             || self.architectures.iter().any(|one| one.in_b && one.calls > 0)
     }
@@ -114,8 +120,9 @@ pub fn changes(a: &Profile, b: &Profile, runtime: Runtime, native: Arch) -> Resu
     let (fields, names) = (fields(a, b), name_changes(a, b));
     let a = Evaluator::new(a, runtime, native).map_err(|refusal| (false, refusal))?;
     let b = Evaluator::new(b, runtime, native).map_err(|refusal| (true, refusal))?;
-    let mut changes = Changes { calls: Vec::new(), names, architectures: Vec::new(), fields, same: 0 };
-    let mut budget = Budget::profiles();
+    let budget = Budget::patient();
+    let kept = kept_privileges(&b, Some(&a), native, &budget);
+    let mut changes = Changes { names, fields, kept, ..Changes::default() };
     for &arch in reachable(native) {
         let lists = |evaluator: &Evaluator| evaluator.architectures().any(|one| one == arch);
         match (lists(&a), lists(&b)) {
@@ -130,9 +137,8 @@ pub fn changes(a: &Profile, b: &Profile, runtime: Runtime, native: Arch) -> Resu
                         continue;
                     }
                     let mut comparison =
-                        Comparison { relation: Relation::Outcome, budget, found: Vec::new() };
+                        Comparison { relation: Relation::Outcome, budget: &budget, found: Vec::new() };
                     comparison.add(&one, &other, arch, number);
-                    budget = comparison.budget;
                     let differences = comparison.found;
                     if differences.is_empty() {
                         changes.same += usize::from(name.is_some());
@@ -166,9 +172,30 @@ pub fn changes_on(
     runtime: Runtime,
     natives: &[Arch],
 ) -> Result<Changes, (bool, Refusal)> {
+    together(natives.iter().map(|&native| changes(a, b, runtime, native)))
+}
+
+/// The same with a baseline as A, on those of the nodes of which it has a filter.
+///
+/// # Errors
+/// As [`changes_on`].
+pub fn changes_from(
+    baseline: &Baseline,
+    b: &Profile,
+    runtime: Runtime,
+    natives: &[Arch],
+) -> Result<Changes, (bool, Refusal)> {
+    let on = natives.iter().filter_map(|&native| Some((native, baseline.on(native)?)));
+    together(on.map(|(native, a)| changes(a, b, runtime, native)))
+}
+
+fn together(
+    each: impl Iterator<Item = Result<Changes, (bool, Refusal)>>,
+) -> Result<Changes, (bool, Refusal)> {
     let mut all = Changes::default();
-    for &native in natives {
-        let Changes { calls, names, architectures, fields, same } = changes(a, b, runtime, native)?;
+    for changes in each {
+        let Changes { calls, names, architectures, fields, kept, same } = changes?;
+        all.kept.extend(kept);
         all.calls.extend(calls);
         all.architectures.extend(architectures);
         (all.names, all.fields) = (names, fields);

@@ -1,6 +1,6 @@
 //! Calls of which it is unsure what a filter does with them.
 
-use super::{Answer, Budget, TOO_HARD, find};
+use super::{Answer, Budget, find};
 use crate::{
     Arch, Profile,
     evaluate::{Entry, Evaluator, Group, Refusal, Row, Runtime, Table, X32_BIT, width},
@@ -24,6 +24,8 @@ pub enum DisputeCause {
     /// profile (`EEXIST`): though a later rule without conditions replaces both, the call can't be made on the architecture, or no
     /// arguments meet the conditions.
     Refused,
+    /// There are so many rules for the call, or such conditions, that it was not found out.
+    TooHard,
     /// libseccomp 2.5.4 may loop for ever over rules that make no difference to the filter, because a later one without conditions
     /// replaces them or the call can't be made on the architecture.
     Endless,
@@ -50,11 +52,11 @@ pub struct Dispute {
 /// Where the runtime doesn't start a container with the profile.
 pub fn disputes(profile: &Profile, runtime: Runtime, native: Arch) -> Result<Vec<Dispute>, Refusal> {
     let evaluator = Evaluator::new(profile, runtime, native)?;
-    let mut budget = Budget::profiles();
+    let budget = Budget::default();
     let mut all = Vec::new();
     for arch in evaluator.architectures() {
         if let Some(table) = evaluator.table(arch) {
-            all.extend(disputes_in(table, arch, &mut budget));
+            all.extend(disputes_in(table, arch, &budget));
         }
     }
     Ok(all)
@@ -64,14 +66,14 @@ pub fn disputes(profile: &Profile, runtime: Runtime, native: Arch) -> Result<Vec
 pub(crate) fn disputes_in<'a>(
     table: &'a Table,
     arch: Arch,
-    budget: &'a mut Budget,
+    budget: &'a Budget,
 ) -> impl Iterator<Item = Dispute> + 'a {
     let numbered = table.numbers().filter_map(move |number| {
         let (rules, cause) = dispute(table, number, arch, budget)?;
         Some(Dispute { arch, call: call_name(arch, number), rules, cause })
     });
     let absent = table.absent().filter_map(move |(name, group)| {
-        let (rules, cause) = hindrance(group)?;
+        let (rules, cause) = hindrance(group, budget)?;
         Some(Dispute { arch, call: name.to_owned(), rules, cause })
     });
     numbered.chain(absent)
@@ -82,27 +84,36 @@ pub(crate) fn dispute(
     table: &Table,
     number: u32,
     arch: Arch,
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Option<(Vec<usize>, DisputeCause)> {
     match table.rules(number)? {
         Entry::Depends(group) => doubt(group, arch, budget),
-        Entry::Always(_) => hindrance(table.replaced(number)?),
+        Entry::Always(_) => hindrance(table.replaced(number)?, budget),
     }
 }
 
 /// Why it is unsure what conditional rules do.
-fn doubt(group: &Group, arch: Arch, budget: &mut Budget) -> Option<(Vec<usize>, DisputeCause)> {
+fn doubt(group: &Group, arch: Arch, budget: &Budget) -> Option<(Vec<usize>, DisputeCause)> {
     if !group.exact {
         let mut rules: Vec<usize> = group.rows.iter().map(|row| row.rule).collect();
         rules.dedup();
         return Some((rules, DisputeCause::Merge));
     }
-    pairs(group).filter(|(other, one)| other.outcome != one.outcome).find_map(|(other, one)| {
+    if group.rows.iter().all(|row| row.outcome == group.rows[0].outcome) {
+        return None;
+    }
+    pairs(group).find_map(|(other, one)| {
+        if !budget.step(0) {
+            return Some((vec![other.rule, one.rule], DisputeCause::TooHard));
+        }
+        if other.outcome == one.outcome {
+            return None;
+        }
         let cause = match find(&[&one.conditions, &other.conditions], &[], width(arch), budget) {
             Answer::Nothing if one.is_beginning_of(other) => DisputeCause::Refused,
             Answer::Nothing => return None,
             Answer::Found(region) => DisputeCause::Overlap { condition: region.to_string() },
-            Answer::TooHard => DisputeCause::Overlap { condition: TOO_HARD.to_owned() },
+            Answer::TooHard => DisputeCause::TooHard,
         };
         Some((vec![other.rule, one.rule], cause))
     })
@@ -110,9 +121,11 @@ fn doubt(group: &Group, arch: Arch, budget: &mut Budget) -> Option<(Vec<usize>, 
 
 /// Why conditional rules keep a profile from being loaded that are of no account themselves: what libseccomp merges before it takes a
 /// rule without conditions in their place, or for a call that can't be made.
-fn hindrance(group: &Group) -> Option<(Vec<usize>, DisputeCause)> {
+fn hindrance(group: &Group, budget: &Budget) -> Option<(Vec<usize>, DisputeCause)> {
     pairs(group).find_map(|(other, one)| {
-        let cause = if other.outcome != one.outcome && one.is_beginning_of(other) {
+        let cause = if !budget.step(0) {
+            DisputeCause::TooHard
+        } else if other.outcome != one.outcome && one.is_beginning_of(other) {
             DisputeCause::Refused
         } else if !group.exact && one.may_loop_with(other) {
             DisputeCause::Endless

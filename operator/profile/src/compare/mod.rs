@@ -10,23 +10,24 @@ mod region;
 mod solve;
 mod unknown;
 
-pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes, changes_on};
+pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes, changes_from, changes_on};
 pub use dispute::{Dispute, DisputeCause, disputes};
 pub use unknown::{NameChange, looser_unknown};
 
 pub(crate) use dispute::{call_name, dispute, disputes_in};
 
-pub(crate) use solve::{Answer, Budget};
+pub(crate) use solve::Answer;
+pub use solve::Budget;
 
 use region::{Region, find};
 
 use std::{collections::BTreeSet, fmt};
 
 use crate::{
-    Arch, Profile,
+    Arch, Operator, Profile,
     evaluate::{
         ARGUMENTS, Condition, Decision, Entry, Evaluator, Group, Outcome, Reason, Refusal, Runtime, Table,
-        UNLISTED, X32_BIT, width,
+        Test, UNLISTED, X32_BIT, width,
     },
     syscalls,
 };
@@ -113,7 +114,19 @@ pub fn looser(
 /// [`looser`], for profiles that are compiled already.
 #[must_use]
 pub fn compare(a: &Evaluator, b: &Evaluator, native: Arch, relation: Relation) -> Vec<Difference> {
-    let mut comparison = Comparison { relation, budget: Budget::profiles(), found: Vec::new() };
+    compare_within(a, b, native, relation, &Budget::patient())
+}
+
+/// [`compare`], for at most so much work. What is too hard to say counts as looser.
+#[must_use]
+pub fn compare_within(
+    a: &Evaluator,
+    b: &Evaluator,
+    native: Arch,
+    relation: Relation,
+    budget: &Budget,
+) -> Vec<Difference> {
+    let mut comparison = Comparison { relation, budget, found: Vec::new() };
     for &arch in reachable(native) {
         for number in numbers(a, b, arch) {
             comparison.add(&a.side(arch, number), &b.side(arch, number), arch, number);
@@ -247,10 +260,28 @@ impl<'a> Side<'a> {
 }
 
 /// Arguments that lead to all of some cases.
-pub(crate) fn meet(cases: &[&Case<'_>], arch: Arch, budget: &mut Budget) -> Answer<Region> {
+pub(crate) fn meet(cases: &[&Case<'_>], arch: Arch, budget: &Budget) -> Answer<Region> {
     let within: Vec<&[Condition]> = cases.iter().map(|case| case.within).collect();
     let outside: Vec<&[Condition]> = cases.iter().flat_map(|case| case.outside.iter().copied()).collect();
     find(&within, &outside, width(arch), budget)
+}
+
+/// [`meet`], with some arguments of exactly these values, by index.
+pub(crate) fn meet_arguments(
+    cases: &[&Case<'_>],
+    arguments: &[(usize, u64)],
+    arch: Arch,
+    budget: &Budget,
+) -> Answer<Region> {
+    let equal = |&(index, value): &(usize, u64)| Condition {
+        index,
+        op: Operator::Equal,
+        test: Test::equal(value),
+        high: (value >> 32) as u32,
+    };
+    let exactly: Vec<Condition> = arguments.iter().map(equal).collect();
+    let these = Case { outcome: UNLISTED.outcome, rule: None, within: &exactly, outside: Vec::new() };
+    meet(&[cases, &[&these]].concat(), arch, budget)
 }
 
 /// No condition.
@@ -258,13 +289,13 @@ const ANY: &str = "any arguments";
 /// A condition whose search was given up.
 const TOO_HARD: &str = "arguments that are too hard to find";
 
-struct Comparison {
+struct Comparison<'b> {
     relation: Relation,
-    budget: Budget,
+    budget: &'b Budget,
     found: Vec<Difference>,
 }
 
-impl Comparison {
+impl Comparison<'_> {
     /// Compares one call.
     fn add(&mut self, a: &Side<'_>, b: &Side<'_>, arch: Arch, number: u32) {
         let theirs = b.cases();
@@ -274,7 +305,7 @@ impl Comparison {
                 let listed = if arch == Arch::X32 { number | X32_BIT } else { number };
                 let name = syscalls::name(arch, listed);
                 let (condition, in_words, arguments, certain) =
-                    match meet(&[&mine, theirs], arch, &mut self.budget) {
+                    match meet(&[&mine, theirs], arch, self.budget) {
                         Answer::Nothing => continue,
                         Answer::TooHard => (TOO_HARD.to_owned(), TOO_HARD.to_owned(), None, false),
                         Answer::Found(region) => {

@@ -20,7 +20,7 @@ pub(crate) fn find(
     within: &[&[Condition]],
     outside: &[&[Condition]],
     width: Width,
-    budget: &mut Budget,
+    budget: &Budget,
 ) -> Answer<Region> {
     if !budget.step(within.len() + outside.len()) {
         return Answer::TooHard;
@@ -40,7 +40,7 @@ pub(crate) fn find(
 }
 
 /// Leaves the lists of conditions that the witness meets, one condition after the other.
-fn exclude(region: Region, outside: &[&[Condition]], width: Width, budget: &mut Budget) -> Answer<Region> {
+fn exclude(region: Region, outside: &[&[Condition]], width: Width, budget: &Budget) -> Answer<Region> {
     let tests: usize = region.tests.iter().map(Vec::len).sum();
     if !budget.step(outside.len() + tests) {
         return Answer::TooHard;

@@ -1,36 +1,47 @@
 //! Finds a value of one argument that passes every test.
 
-use std::collections::HashSet;
+use std::{cell::Cell, collections::HashSet};
 
 use crate::evaluate::{Test, Width};
 
-/// What searches may cost, over all values they look for, in units of about a comparison of two words.
+/// What judging profiles may still cost, in units of about a comparison of two words (some 20 ns).
 ///
-/// Ranges and bit tests over 64 bits can encode hard problems, and a profile may be hostile. No honest one comes near.
+/// Ranges and bit tests over 64 bits can encode hard problems, thousands of rules for one call have millions of pairs, and a profile may
+/// be hostile. Whatever depends on such a number takes its cost from here first; where nothing is left, the answer is that it is too hard
+/// to say, which refuses the profile. No honest one comes near.
 #[derive(Debug)]
-pub(crate) struct Budget(u64);
+pub struct Budget(Cell<u64>);
+
+/// Enough for everything that the controller asks about one profile: at most some 50 ms.
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Cell::new(Self::DEFAULT))
+    }
+}
 
 /// Most bytes of dead ends that a search remembers, about. Beyond, it looks at them anew, as long as its budget lasts.
 const MAX_KEPT: usize = 4 << 20;
 
 impl Budget {
-    /// For two profiles: about a second.
-    pub(crate) const fn profiles() -> Self {
-        Self(32_000_000)
+    const DEFAULT: u64 = 2_000_000;
+
+    /// For a command that somebody waits for, and for many profiles at once: some seconds.
+    #[must_use]
+    pub const fn patient() -> Self {
+        Self(Cell::new(50 * Self::DEFAULT))
     }
 
     /// Takes the cost of a step that looks at so many things; false when that is more than is left, and from then on.
-    pub(crate) const fn step(&mut self, looks_at: usize) -> bool {
-        match self.0.checked_sub(1 + looks_at as u64) {
-            Some(left) => {
-                self.0 = left;
-                true
-            }
-            None => {
-                self.0 = 0;
-                false
-            }
-        }
+    pub(crate) fn step(&self, looks_at: usize) -> bool {
+        let left = self.0.get().checked_sub(1 + looks_at as u64);
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// Whether something was too hard to say.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.0.get() == 0
     }
 }
 
@@ -44,7 +55,7 @@ pub(crate) enum Answer<T> {
 }
 
 /// A value for which all tests hold.
-pub(crate) fn value(tests: &[Test], width: Width, budget: &mut Budget) -> Answer<u64> {
+pub(crate) fn value(tests: &[Test], width: Width, budget: &Budget) -> Answer<u64> {
     Search::new(tests, width).map_or(Answer::Nothing, |mut search| search.run(budget))
 }
 
@@ -103,12 +114,12 @@ impl Search {
         (search.from <= search.to).then_some(search)
     }
 
-    fn run(&mut self, budget: &mut Budget) -> Answer<u64> {
+    fn run(&mut self, budget: &Budget) -> Answer<u64> {
         let active = (0..self.not.len()).collect();
         self.descend(Place { bit: 64, at_from: true, at_to: true, active }, 0, budget)
     }
 
-    fn descend(&mut self, place: Place, value: u64, budget: &mut Budget) -> Answer<u64> {
+    fn descend(&mut self, place: Place, value: u64, budget: &Budget) -> Answer<u64> {
         let below = if place.bit == 0 { 0 } else { u64::MAX >> (64 - place.bit) };
         if place.active.iter().any(|&at| self.not[at].0 & below == 0) {
             return Answer::Nothing;
@@ -188,7 +199,7 @@ mod tests {
                 [high << 60 | low, high << 60 | (u64::MAX >> 4 & !15) | low, high << 60 | 16 | low]
             }));
             let expected = grid.any(|value| tests.iter().all(|test| test.holds(value)));
-            match value(&tests, Width::Bits64, &mut Budget::profiles()) {
+            match value(&tests, Width::Bits64, &Budget::default()) {
                 Answer::Found(value) => prop_assert!(tests.iter().all(|test| test.holds(value)), "{value:x}"),
                 Answer::Nothing => prop_assert!(!expected),
                 Answer::TooHard => prop_assert!(false, "too hard"),
@@ -199,8 +210,8 @@ mod tests {
     #[test]
     fn stays_within_32_bits() {
         let above = [Test::Range { from: 1 << 32, to: u64::MAX }];
-        assert_eq!(value(&above, Width::Bits32, &mut Budget::profiles()), Answer::Nothing);
-        assert!(matches!(value(&above, Width::Bits64, &mut Budget::profiles()), Answer::Found(_)));
+        assert_eq!(value(&above, Width::Bits32, &Budget::default()), Answer::Nothing);
+        assert!(matches!(value(&above, Width::Bits64, &Budget::default()), Answer::Found(_)));
     }
 
     #[test]
@@ -208,9 +219,9 @@ mod tests {
         let mut holes: Vec<Test> =
             (0..500).map(|hole| Test::NotBits { mask: u64::MAX, datum: hole }).collect();
         holes.push(Test::Range { from: 0, to: 500 });
-        assert_eq!(value(&holes, Width::Bits64, &mut Budget::profiles()), Answer::Found(500));
+        assert_eq!(value(&holes, Width::Bits64, &Budget::default()), Answer::Found(500));
         holes.push(Test::NotBits { mask: u64::MAX, datum: 500 });
-        assert_eq!(value(&holes, Width::Bits64, &mut Budget::profiles()), Answer::Nothing);
+        assert_eq!(value(&holes, Width::Bits64, &Budget::default()), Answer::Nothing);
     }
 
     /// Holes of four bits each, in which it is hard to find a value or that there is none.
@@ -237,8 +248,8 @@ mod tests {
         for count in [212, 700] {
             let mut search =
                 Search::new(&scattered(count), Width::Bits64).expect("no contradiction at sight");
-            let mut budget = Budget::profiles();
-            let answer = search.run(&mut budget);
+            let budget = Budget::default();
+            let answer = search.run(&budget);
             assert!(search.kept <= MAX_KEPT, "{}", search.kept);
             let kept: usize = search.failed.iter().map(|place| size_of_val(&place.active[..])).sum();
             assert!(kept <= MAX_KEPT, "{kept}");
@@ -250,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_step_costs_what_it_looks_at() {
-        let mut budget = Budget(10);
+        let budget = Budget(Cell::new(10));
         assert!(budget.step(4) && budget.step(4));
         assert!(!budget.step(0));
     }

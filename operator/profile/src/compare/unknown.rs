@@ -7,9 +7,11 @@
 
 use std::collections::BTreeSet;
 
+use rustc_hash::FxHashMap;
+
 use super::Change;
 use crate::{
-    Arg, Profile,
+    Arg, Profile, Rule,
     evaluate::{Outcome, Passage},
     syscalls,
 };
@@ -27,35 +29,57 @@ pub struct NameChange {
 /// the other profile doesn't have word for word counts as looser.
 #[must_use]
 pub fn looser_unknown(a: &Profile, b: &Profile) -> Vec<String> {
-    let is_looser = |name: &&str| looser(&Rules::of(a, name), &Rules::of(b, name));
-    names(a, b).into_iter().filter(is_looser).map(str::to_owned).collect()
+    let (a, b) = (ByName::new(a), ByName::new(b));
+    let is_looser = |name: &&str| looser(&a.rules(name), &b.rules(name));
+    names(&a, &b).into_iter().filter(is_looser).map(str::to_owned).collect()
 }
 
 /// What became of each such name from A to B.
 pub(super) fn name_changes(a: &Profile, b: &Profile) -> Vec<NameChange> {
+    let (a, b) = (ByName::new(a), ByName::new(b));
     let change = |name: &str| {
-        let (one, other) = (Rules::of(a, name), Rules::of(b, name));
+        let (one, other) = (a.rules(name), b.rules(name));
+        // Rules that are at odds with each other may make a profile looser than itself.
+        if one.is_same(&other) {
+            return None;
+        }
         Some(match (looser(&other, &one), looser(&one, &other)) {
             (true, true) => Change::Mixed,
             (true, false) if one.lets_through() => Change::Looser,
             (true, false) => Change::OnlyInB,
             (false, true) if other.lets_through() => Change::Stricter,
             (false, true) => Change::OnlyInA,
-            (false, false) if !one.is_same(&other) => Change::Otherwise,
-            (false, false) => return None,
+            (false, false) => Change::Otherwise,
         })
     };
     let change = |name: &str| change(name).map(|change| NameChange { name: name.to_owned(), change });
-    names(a, b).into_iter().filter_map(change).collect()
+    names(&a, &b).into_iter().filter_map(change).collect()
 }
 
-fn names<'p>(a: &'p Profile, b: &'p Profile) -> BTreeSet<&'p str> {
-    let rules = a.syscalls.iter().chain(&b.syscalls);
-    rules
-        .flat_map(|rule| &rule.names)
-        .map(String::as_str)
-        .filter(|name| !syscalls::is_known_anywhere(name))
-        .collect()
+fn names<'p>(a: &ByName<'p>, b: &ByName<'p>) -> BTreeSet<&'p str> {
+    a.rules.keys().chain(b.rules.keys()).copied().collect()
+}
+
+/// A profile's rules by those of its names that no table here has.
+struct ByName<'p> {
+    profile: &'p Profile,
+    rules: FxHashMap<&'p str, Vec<&'p Rule>>,
+}
+
+impl<'p> ByName<'p> {
+    fn new(profile: &'p Profile) -> Self {
+        let mut rules: FxHashMap<&str, Vec<&Rule>> = FxHashMap::default();
+        for rule in &profile.syscalls {
+            for name in rule.names.iter().filter(|name| !syscalls::is_known_anywhere(name)) {
+                rules.entry(name).or_default().push(rule);
+            }
+        }
+        Self { profile, rules }
+    }
+
+    fn rules(&self, name: &str) -> Rules<'p> {
+        Rules::of(self.profile, self.rules.get(name).map(Vec::as_slice).unwrap_or_default())
+    }
 }
 
 /// A profile's rules for a name.
@@ -67,15 +91,14 @@ struct Rules<'p> {
 }
 
 impl<'p> Rules<'p> {
-    fn of(profile: &'p Profile, name: &str) -> Self {
-        let rules = || profile.syscalls.iter().filter(|rule| rule.names.iter().any(|one| one == name));
-        let always = rules().filter(|rule| rule.args.is_empty()).map(Outcome::of_rule);
+    fn of(profile: &'p Profile, rules: &[&'p Rule]) -> Self {
+        let always = rules.iter().filter(|rule| rule.args.is_empty()).map(|rule| Outcome::of_rule(rule));
         // Two such rules are at odds: the least strict counts.
         if let Some(outcome) = always.min_by_key(|outcome| outcome.strictness()) {
             return Self { conditional: Vec::new(), otherwise: outcome };
         }
         Self {
-            conditional: rules().map(|rule| (&rule.args[..], Outcome::of_rule(rule))).collect(),
+            conditional: rules.iter().map(|rule| (&rule.args[..], Outcome::of_rule(rule))).collect(),
             otherwise: Outcome::of_default(profile),
         }
     }
@@ -166,5 +189,7 @@ mod tests {
         assert_eq!(change(rules(&[("ALLOW", "[]")]), rules(&[])), Some(Change::OnlyInA));
         assert_eq!(change(rules(&[]), rules(&[("KILL", "[]")])), Some(Change::Otherwise));
         assert_eq!(change(rules(&[("ALLOW", "[]")]), rules(&[("ALLOW", "[]")])), None);
+        let at_odds = || rules(&[("ALLOW", ONE), ("KILL", ONE)]);
+        assert_eq!(change(at_odds(), at_odds()), None);
     }
 }

@@ -85,7 +85,7 @@ pub fn clone_flags(arch: Arch) -> u8 {
 ///
 /// Decorations that strace adds are passed over: comments, and what a descriptor stands for (`3</dev/null>`). Of
 /// several names for one value (`TCGETS or SNDCTL_TMR_TIMEBASE`) the first known counts. Negative numbers have 64
-/// bits, although a call may take 32 of them. `None` where it can't be told, such as a string or an unknown name.
+/// bits, although a call may take 32 of them. `PF_INET` is `AF_INET`, as older releases of strace wrote it. `None` where it can't be told, such as a string or an unknown name.
 #[must_use]
 pub fn value(arch: Arch, call: &str, index: usize, text: &str) -> Option<u64> {
     if text.contains("_IOC(") && !has_generic_requests(arch) {
@@ -93,7 +93,10 @@ pub fn value(arch: Arch, call: &str, index: usize, text: &str) -> Option<u64> {
     }
     let parts = parts(arch, call, index);
     let column = TABLE.of(arch);
-    expression::value(text, &|name| parts.iter().find_map(|part| column.value(part.set, name)))
+    let known = |name: &str| parts.iter().find_map(|part| column.value(part.set, name));
+    expression::value(text, &|name| {
+        known(name).or_else(|| known(&format!("AF_{}", name.strip_prefix("PF_")?)))
+    })
 }
 
 /// Whether an ioctl request's parts lie where include/uapi/asm-generic/ioctl.h says: MIPS, PowerPC and PA-RISC have

@@ -119,3 +119,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_older_straces_families_are_read() {
+    let domain = |text: &str| value(Arch::X86_64, "socket", 0, text);
+    assert_eq!(domain("PF_INET6"), Some(10));
+    assert_eq!((domain("PF_NOTHING"), domain("INET")), (None, None));
+}

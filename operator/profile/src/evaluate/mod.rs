@@ -19,7 +19,7 @@ pub use refusal::Refusal;
 
 pub(crate) use arch::{X32_BIT, is_big_endian, width};
 pub(crate) use condition::{Number, Test, Width};
-pub(crate) use refusal::check_everywhere;
+pub(crate) use refusal::{check_everywhere, written_rules};
 pub use row::ARGUMENTS;
 
 pub(crate) use row::{Condition, Entry, Group, Row, alternatives};

@@ -1,7 +1,9 @@
 //! Profiles that a runtime doesn't start a container with.
 
-use super::{Runtime, arch::is_big_endian, row::ARGUMENTS};
-use crate::{Action, Arch, Profile, syscalls};
+use rustc_hash::FxHashSet;
+
+use super::{Outcome, Runtime, arch::is_big_endian, row::ARGUMENTS};
+use crate::{Action, Arch, Arg, Profile, Rule, program::MAX_INSTRUCTIONS, syscalls};
 
 /// Why a runtime fails to start a container with a profile, so that there is no filter to speak of.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,15 @@ pub enum Refusal {
         /// The architecture.
         arch: Arch,
     },
+    /// More rules for single calls than a filter has instructions. Each takes one at least, but for a call's that one without
+    /// conditions follows, and libseccomp's time grows with the square of those.
+    ///
+    /// Source: `BPF_MAXINSNS` in Linux' `include/uapi/linux/bpf_common.h`.
+    #[error(
+        "syscalls: more than {MAX_INSTRUCTIONS} rules once each call and each alternative has its own, and the kernel \
+         takes {MAX_INSTRUCTIONS} instructions: name fewer calls and conditions"
+    )]
+    TooManyRules,
     /// An errno on an action that has none.
     ///
     /// Source: `seccomp_action_supports_errno` in crun's `src/libcrun/seccomp.c`.
@@ -86,7 +97,35 @@ pub(crate) fn check_everywhere(profile: &Profile) -> Result<(), Refusal> {
             return Err(Refusal::ArgumentIndex { rule, arg, index: entry.args[arg].index });
         }
     }
-    Ok(())
+    if written_rules(profile) > MAX_INSTRUCTIONS { Err(Refusal::TooManyRules) } else { Ok(()) }
+}
+
+/// How many rules for single calls a runtime hands to libseccomp, each once where they
+/// might be more than a filter can have.
+pub(crate) fn written_rules(profile: &Profile) -> usize {
+    // Nearly every profile is far from it: then no set is made.
+    let lists = |rule: &Rule| if rule.args.len() > 1 { rule.args.len() } else { 1 };
+    let written: usize =
+        profile.syscalls.iter().map(|rule| rule.names.len().saturating_mul(lists(rule))).sum();
+    if written <= MAX_INSTRUCTIONS {
+        return written;
+    }
+    let default = Outcome::of_default(profile);
+    let mut distinct: FxHashSet<(&str, Outcome, &[Arg])> = FxHashSet::default();
+    let mut count = 0;
+    for rule in &profile.syscalls {
+        let outcome = Outcome::of_rule(rule);
+        if outcome == default {
+            continue;
+        }
+        // A runtime skips a name that no libseccomp knows.
+        for name in rule.names.iter().filter(|name| syscalls::is_known_anywhere(name)) {
+            if distinct.insert((name, outcome, &rule.args)) {
+                count += lists(rule);
+            }
+        }
+    }
+    count
 }
 
 fn notify(profile: &Profile) -> Result<(), Refusal> {

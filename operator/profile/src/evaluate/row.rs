@@ -55,15 +55,21 @@ impl Row {
     }
 
     /// Whether the row's conditions, in the order of the arguments, are the first of another's, or all of them: its way through
-    /// libseccomp's tree ends on the other's. An index is in a row's conditions once at most.
+    /// libseccomp's tree ends on the other's.
     pub(crate) fn is_beginning_of(&self, other: &Self) -> bool {
-        let sorted = |row: &Self| {
-            let mut conditions = row.conditions.clone();
-            conditions.sort_unstable_by_key(|condition| condition.index);
-            conditions
-        };
-        let (one, other) = (sorted(self), sorted(other));
-        other.starts_with(&one)
+        let (one, other) = (self.by_argument(), other.by_argument());
+        // Where an argument has no condition, none of a later one may come before it in the other's order.
+        let last = one.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
+        one[..last] == other[..last]
+    }
+
+    /// The conditions in the order of the arguments; an index is in a row's conditions once at most.
+    fn by_argument(&self) -> [Option<&Condition>; ARGUMENTS] {
+        let mut conditions = [None; ARGUMENTS];
+        for condition in &self.conditions {
+            conditions[condition.index] = Some(condition);
+        }
+        conditions
     }
 
     /// Whether libseccomp may loop for ever when it merges this row into another's tree. Every two rows with which 2.5.4 was seen to do
@@ -202,7 +208,9 @@ pub(crate) fn merges_exactly(rows: &[Row]) -> bool {
         return true;
     }
     rows.iter().all(|row| row.conditions.len() == 1)
-        && conditions().filter(|one| !one.test.is_bits()).all(|one| {
-            conditions().filter(|other| other.index == one.index).all(|other| other.high == one.high)
+        && (0..ARGUMENTS).all(|index| {
+            let mut of_argument = conditions().filter(|condition| condition.index == index);
+            let high = of_argument.clone().next().map(|first| first.high);
+            of_argument.clone().all(|one| one.test.is_bits()) || of_argument.all(|one| Some(one.high) == high)
         })
 }

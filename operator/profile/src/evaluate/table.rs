@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use rustc_hash::FxHashMap;
+
 use super::{
     Decision, Outcome, Reason, Runtime, arch,
     condition::Test,
     row::{ARGUMENTS, Condition, Entry, Group, Row, alternatives},
 };
 use crate::{
-    Action, Arch, Operator, Profile,
+    Action, Arch, Arg, Operator, Profile,
     syscalls::{self, Lookup},
 };
 
@@ -210,6 +212,7 @@ struct Rows<'a> {
 fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
     let default = Outcome::of_default(profile);
     let mut rows = Rows::default();
+    let mut written: FxHashMap<(&str, Outcome, &[Arg]), usize> = FxHashMap::default();
     for (at, rule) in profile.syscalls.iter().enumerate() {
         let outcome = Outcome::of_rule(rule);
         if outcome == default {
@@ -218,6 +221,12 @@ fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
         let lists = alternatives(&rule.args, runtime, arch::width(arch));
         let row = |conditions| Row { conditions, outcome, rule: at };
         for name in &rule.names {
+            // Two of the same show what libseccomp makes of a repetition; a hostile document has thousands.
+            let copies = written.entry((name, outcome, &rule.args)).or_default();
+            *copies += 1;
+            if *copies > 2 {
+                continue;
+            }
             let (number, multiplexed) = match syscalls::lookup(arch, name) {
                 Lookup::Known { number, multiplexed } if number.is_some() || multiplexed.is_some() => {
                     (number, multiplexed)

@@ -10,9 +10,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     Arch, Profile,
-    compare::{Difference, Relation, Side, compare, reachable},
+    compare::{Budget, Difference, Relation, Side, compare, reachable},
     evaluate::{Evaluator, Outcome, Passage, Refusal, Runtime, X32_BIT},
-    runtime_default::{RuntimeDefault, runtime_default},
+    privileges::{KeptPrivilege, kept_privileges},
+    runtime_default::Baseline,
     syscalls,
 };
 
@@ -62,11 +63,11 @@ pub struct Restriction {
     pub certain: bool,
 }
 
-/// A profile beside the runtime's default.
+/// A profile beside the runtime's default, or what is taken for it.
 #[derive(Clone, Debug)]
 pub struct Against {
-    /// The default.
-    pub default: &'static RuntimeDefault,
+    /// Which one, in words.
+    pub with: String,
     /// What the profile lets through and the default doesn't, through any architecture.
     pub beyond: Vec<Difference>,
     /// What the default lets through and the profile doesn't.
@@ -103,19 +104,27 @@ pub struct Explanation {
     pub restrictions: Vec<Restriction>,
     /// The runtime's default on the architecture, where one is known.
     pub against: Option<Against>,
+    /// The denials on which a container runtime goes on with privileges that the pod gave up, but for the baseline's own.
+    pub kept: Vec<KeptPrivilege>,
 }
 
-/// Explains a profile as a runtime applies it on nodes of an architecture.
+/// Explains a profile as a runtime applies it on nodes of an architecture, beside a baseline.
 ///
 /// # Errors
 /// Where the runtime doesn't start a container with the profile.
-pub fn explain(profile: &Profile, runtime: Runtime, arch: Arch) -> Result<Explanation, Refusal> {
+pub fn explain(
+    profile: &Profile,
+    runtime: Runtime,
+    arch: Arch,
+    baseline: &Baseline,
+) -> Result<Explanation, Refusal> {
     let evaluator = Evaluator::new(profile, runtime, arch)?;
-    let against = runtime_default(arch).and_then(|default| {
-        let other = Evaluator::new(&default.profile, runtime, arch).ok()?;
+    let other = baseline.on(arch).and_then(|default| Evaluator::new(default, runtime, arch).ok());
+    let kept = kept_privileges(&evaluator, other.as_ref(), arch, &Budget::patient());
+    let against = other.map(|other| {
         let beyond = compare(&evaluator, &other, arch, Relation::Passage);
         let less = compare(&other, &evaluator, arch, Relation::Passage);
-        Some(Against { default, beyond, less })
+        Against { with: baseline.to_string(), beyond, less }
     });
     let beyond: BTreeSet<&str> = against
         .iter()
@@ -164,6 +173,7 @@ pub fn explain(profile: &Profile, runtime: Runtime, arch: Arch) -> Result<Explan
         groups: groups.collect(),
         restrictions,
         against,
+        kept,
     })
 }
 

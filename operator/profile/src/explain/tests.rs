@@ -6,7 +6,7 @@ fn profile(json: &str) -> Profile {
 }
 
 fn explained(json: &str) -> Explanation {
-    explain(&profile(json), Runtime::Runc, Arch::X86_64).expect("it is explained")
+    explain(&profile(json), Runtime::Runc, Arch::X86_64, &Baseline::strictest()).expect("it is explained")
 }
 
 fn group<'a>(explanation: &'a Explanation, name: &str) -> Vec<(&'a str, Reach, bool)> {
@@ -17,7 +17,8 @@ fn group<'a>(explanation: &'a Explanation, name: &str) -> Vec<(&'a str, Reach, b
 #[test]
 fn the_default_is_not_beyond_itself() {
     for default in runtime_defaults() {
-        let explanation = explain(&default.profile, Runtime::Runc, default.arch).expect("it is explained");
+        let explanation = explain(&default.profile, Runtime::Runc, default.arch, &Baseline::strictest())
+            .expect("it is explained");
         let against = explanation.against.as_ref().expect("a default");
         assert_eq!((against.beyond.len(), against.less.len()), (0, 0), "{}", default.arch);
         for name in ["kernel modules", "BPF", "kernel keys", "reboot and kexec"] {

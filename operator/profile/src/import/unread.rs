@@ -22,12 +22,20 @@ pub enum Reason {
     OtherArchitecture,
     /// The tracer itself could not tell the call.
     Untold,
+    /// The record of a program's end by a filter, which names no call.
+    Abend,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: &'static [Self] =
-        &[Self::NoRecord, Self::UnknownName, Self::UnknownNumber, Self::OtherArchitecture, Self::Untold];
+    pub const ALL: &'static [Self] = &[
+        Self::NoRecord,
+        Self::UnknownName,
+        Self::UnknownNumber,
+        Self::OtherArchitecture,
+        Self::Untold,
+        Self::Abend,
+    ];
 
     /// For people, after a count: `3 lines: not in a form that is known`.
     #[must_use]
@@ -40,6 +48,10 @@ impl Reason {
                 "a call that the architecture does not have: was it traced on another one?"
             }
             Self::Untold => "a call that the tracer could not tell",
+            Self::Abend => {
+                "ANOM_ABEND with sig=31: a filter ended the program, but the record has no call: look for the SECCOMP \
+                 record of the same pid (`ausearch --raw -m SECCOMP`)"
+            }
         }
     }
 }

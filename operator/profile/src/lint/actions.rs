@@ -4,7 +4,7 @@ use super::{
     Code, Findings,
     subject::{Fate, Subject, has_errno},
 };
-use crate::Action;
+use crate::{Action, evaluate::Outcome};
 
 /// The largest errno that the kernel returns to a program (`MAX_ERRNO`, include/linux/err.h).
 const MAX_ERRNO: u32 = 4095;
@@ -66,7 +66,7 @@ fn errno(path: String, action: Action, errno: Option<u32>, findings: &mut Findin
         findings.push(Code::ErrnoOnOtherAction, path, || format!("{action} returns no errno"));
     } else if errno > MAX_ERRNO {
         findings.push(Code::ErrnoTooLarge, path, || format!("{errno} is over {MAX_ERRNO}"));
-    } else if errno == 0 && action == Action::Errno {
+    } else if action == Action::Errno && Outcome::new(action, Some(errno)).errno() == Some(0) {
         findings.push(Code::ErrnoZero, path, || "0 means success".to_owned());
     }
 }

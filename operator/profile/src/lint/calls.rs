@@ -23,11 +23,7 @@ fn names(subject: &Subject<'_>, findings: &mut Findings) {
         for (place, name) in rule.names.iter().enumerate() {
             if !syscalls::is_known_anywhere(name) {
                 findings.push(Code::UnknownCall, format!("syscalls[{position}].names[{place}]"), || {
-                    let shown = shortened(name);
-                    match syscalls::suggest(name) {
-                        Some(meant) => format!("{shown:?} is no system call; did you mean {meant}?"),
-                        None => format!("{shown:?} is no system call"),
-                    }
+                    unknown(name)
                 });
             } else if !architectures.is_empty()
                 && architectures.iter().all(|&arch| syscalls::lookup(arch, name) == Lookup::Elsewhere)
@@ -37,14 +33,40 @@ fn names(subject: &Subject<'_>, findings: &mut Findings) {
         }
         if !elsewhere.is_empty() {
             findings.push(Code::CallElsewhere, format!("syscalls[{position}].names"), || {
-                format!("only other architectures have {}", list(&elsewhere))
+                format!("only other architectures have {}{}", list(&elsewhere), here(subject, &elsewhere))
             });
         }
     }
 }
 
+/// That a name is no call, and what may be meant.
+fn unknown(name: &str) -> String {
+    let shown = shortened(name);
+    if let Some((first, second)) = syscalls::glued(name) {
+        return format!("{shown:?} is no system call; did you mean {first} and {second}, two names?");
+    }
+    match syscalls::suggest(name) {
+        Some(meant) => format!("{shown:?} is no system call; did you mean {meant}?"),
+        None => format!("{shown:?} is no system call"),
+    }
+}
+
+/// What calls of other architectures are called on the profile's, where it does not name that.
+fn here(subject: &Subject<'_>, elsewhere: &[&str]) -> String {
+    let named = |now: &str| subject.rules().any(|(_, rule)| rule.names.iter().any(|name| name == now));
+    let meant: BTreeSet<&str> =
+        elsewhere.iter().filter_map(|name| syscalls::renamed(name)).filter(|now| !named(now)).collect();
+    if meant.is_empty() {
+        return String::new();
+    }
+    format!("; did you mean {}?", Vec::from_iter(meant).join(", "))
+}
+
+/// Rules for a call that another one decides about, because it has no conditions: of another action they never take effect, of the
+/// same their conditions do nothing.
 fn shadowed(subject: &Subject<'_>, findings: &mut Findings) {
     let mut by_rule: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
+    let mut whole: BTreeMap<(usize, usize), Vec<&str>> = BTreeMap::new();
     for (name, rules) in subject.calls() {
         let Some((decider, deciding)) =
             subject.decider(rules).and_then(|position| Some((position, subject.rule(position)?)))
@@ -52,17 +74,25 @@ fn shadowed(subject: &Subject<'_>, findings: &mut Findings) {
             continue;
         };
         for &position in rules.iter().filter(|&&position| position != decider) {
-            let same = subject
-                .rule(position)
-                .is_some_and(|rule| rule.action == deciding.action && rule.errno_ret == deciding.errno_ret);
-            if !same {
+            let Some(rule) = subject.rule(position) else { continue };
+            if rule.action != deciding.action || rule.errno_ret != deciding.errno_ret {
                 by_rule.entry((position, decider)).or_default().push(name);
+            } else if !rule.args.is_empty() {
+                whole.entry((position, decider)).or_default().push(name);
             }
         }
     }
     for ((position, decider), names) in by_rule {
         findings.push(Code::ShadowedRule, format!("syscalls[{position}]"), || {
             format!("syscalls[{decider}] has no conditions and decides about {}", list(&names))
+        });
+    }
+    for ((position, decider), names) in whole {
+        findings.push(Code::DeadCondition, format!("syscalls[{position}].args"), || {
+            format!(
+                "the conditions of syscalls[{position}] do nothing: syscalls[{decider}] has the same action for {} without conditions",
+                list(&names)
+            )
         });
     }
 }

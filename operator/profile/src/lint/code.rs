@@ -177,6 +177,18 @@ codes! {
         remedy: "Change the conditions so that no arguments match both rules, give both the same action, or remove one.",
         source: "libseccomp src/db.c, _db_tree_add (EEXIST), tried with libseccomp 2.5.4",
     }
+    TooHard = "SP018" Error {
+        title: "The rules are too many, or too hard, to judge",
+        consequence: "What the filter does can't be said with a bounded amount of work, and libseccomp's own work grows in the same way: a profile that nobody can judge isn't served.",
+        remedy: "Name each call in one rule, and give a call few conditions, with SCMP_CMP_EQ where that says enough.",
+        source: "Linux include/uapi/linux/bpf_common.h, BPF_MAXINSNS; libseccomp src/db.c, _db_tree_add",
+    }
+    DeadCondition = "SP019" Warning {
+        title: "A condition does nothing, because another rule of the same action has none",
+        consequence: "The call gets the action whatever its arguments: the rule without conditions decides, wherever it stands. What the condition was meant to keep out comes in.",
+        remedy: "Remove the name from the rule without conditions, or remove the rule with conditions.",
+        source: "libseccomp src/db.c, db_rule_add; tried with libseccomp 2.5.4",
+    }
     DeniesNothing = "SP020" Warning {
         title: "The profile denies nothing",
         consequence: "Every call is let through. A container with it is less confined than with the runtime default.",
@@ -219,11 +231,11 @@ codes! {
         remedy: "Write an errno of errno(3): 1 for EPERM, 38 for ENOSYS.",
         source: "libseccomp src/db.c, db_action_valid, MAX_ERRNO; seccomp(2), SECCOMP_RET_ERRNO",
     }
-    ErrnoZero = "SP027" Warning {
+    ErrnoZero = "SP027" Error {
         title: "An errno of 0",
-        consequence: "The call isn't made, and the program is told that it succeeded.",
+        consequence: "The call isn't made, and its caller is told that it succeeded. Container runtimes give up privileges under the filter where `allowPrivilegeEscalation` isn't false: with setuid or capset answered so, the container keeps privileges that the pod gave up, and runs as root.",
         remedy: "Write the errno that the program should see: 1 for EPERM, 38 for ENOSYS.",
-        source: "seccomp(2), SECCOMP_RET_ERRNO",
+        source: "seccomp(2), SECCOMP_RET_ERRNO; runc libcontainer/standard_init_linux.go, finalizeNamespace after seccomp.InitSeccomp, tried with runc 1.1.5 and crun 1.8.1",
     }
     NoDefaultErrno = "SP028" Warning {
         title: "The default denies without saying which errno",
@@ -291,6 +303,12 @@ codes! {
         remedy: "Allow the calls named, or take SCMP_ACT_ERRNO with defaultErrnoRet 38 as the default.",
         source: "runc libcontainer/standard_init_linux.go, after seccomp.InitSeccomp; seccomp(2), SECCOMP_RET_KILL_PROCESS",
     }
+    KeepsPrivileges = "SP044" Warning {
+        title: "A denial on which a container runtime goes on with privileges",
+        consequence: "Where `allowPrivilegeEscalation` isn't false, runc and crun load the filter before they give up privileges. On this answer one of them goes on, so the container keeps privileges that the pod gave up. A namespaced profile is refused for it.",
+        remedy: "Allow the call, deny it with errnoRet 1 (EPERM) or 38 (ENOSYS), or end the process with SCMP_ACT_KILL_PROCESS.",
+        source: "measured, operator/profile/data/privileges.tsv; runc libcontainer/standard_init_linux.go, finalizeNamespace after seccomp.InitSeccomp",
+    }
     ProgramTooLong = "SP050" Warning {
         title: "The filter may be longer than the kernel takes",
         consequence: "A filter has at most 4096 instructions. With more, loading fails and no container starts.",
@@ -308,5 +326,17 @@ codes! {
         consequence: "KEP-6061 refuses SCMP_ACT_NOTIFY, listener fields, and more than 128 entries for one call.",
         remedy: "Change what is named here, or don't share the profile through a registry: a file or a custom resource may have it.",
         source: "KEP-6061",
+    }
+    NotJson = "SP060" Error {
+        title: "No runtime loads the file, because it is not strict JSON",
+        consequence: "Runtimes read a profile as JSON and refuse anything else: no container starts with this file. YAML, comments, single quotes and a byte order mark are not JSON.",
+        remedy: "Save it as JSON in UTF-8 without a byte order mark: `kubectl seccomp convert FILE` writes it so. Or make it a SeccompProfile, which may be YAML.",
+        source: "RFC 8259, section 8.1; Go encoding/json, which containerd, CRI-O and Podman read profiles with",
+    }
+    UnknownKey = "SP061" Warning {
+        title: "The format has no such key",
+        consequence: "A runtime drops the key without a word, and does all else that the profile says.",
+        remedy: "Remove the key, or keep what it says outside of the profile.",
+        source: "runtime-spec config-linux.md, seccomp; Go encoding/json, Unmarshal",
     }
 }

@@ -4,21 +4,27 @@ use std::collections::BTreeSet;
 
 use super::{Code, Findings, shortened, subject::Subject};
 use crate::{
-    Arch,
     compare::{Budget, Dispute, DisputeCause, disputes_in},
-    evaluate::{Runtime, check_everywhere, tables},
-    syscalls,
+    evaluate::{Refusal, Runtime, check_everywhere, tables},
+    program::MAX_INSTRUCTIONS,
 };
 
-pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
-    // What no runtime loads has no filter; other codes say why.
-    if check_everywhere(subject.profile).is_err() {
-        return;
+pub(super) fn check(subject: &Subject<'_>, budget: &Budget, findings: &mut Findings) {
+    match check_everywhere(subject.profile) {
+        Ok(()) => {}
+        Err(Refusal::TooManyRules) => {
+            return findings.push(Code::TooHard, "syscalls".to_owned(), || {
+                format!(
+                    "has more than {MAX_INSTRUCTIONS} rules once each call and each alternative has its own"
+                )
+            });
+        }
+        // What no runtime loads has no filter; other codes say why.
+        Err(_) => return,
     }
-    let mut budget = Budget::profiles();
     let mut said = BTreeSet::new();
-    for (arch, table) in tables(subject.profile, Runtime::Crun, &filtered(subject)) {
-        for Dispute { call, rules, cause, .. } in disputes_in(&table, arch, &mut budget) {
+    for (arch, table) in tables(subject.profile, Runtime::Crun, &subject.filtered()) {
+        for Dispute { call, rules, cause, .. } in disputes_in(&table, arch, budget) {
             // Most often the same on every architecture: once is enough.
             if !said.insert(call.clone()) {
                 continue;
@@ -30,6 +36,11 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
             match cause {
                 DisputeCause::Merge => findings.push(Code::WrongMerge, path, || {
                     format!("the conditions on {call} in {all} can't be merged faithfully ({arch})")
+                }),
+                DisputeCause::TooHard => findings.push(Code::TooHard, path, || {
+                    format!(
+                        "the conditions on {call} in {all} are too many, or too hard, to compare ({arch})"
+                    )
                 }),
                 DisputeCause::Endless => findings.push(Code::WrongMerge, path, || {
                     format!("libseccomp may never end merging the conditions on {call} in {all} ({arch})")
@@ -43,14 +54,6 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
             }
         }
     }
-}
-
-/// Every architecture that a filter of the profile covers, as far as it is known; where nothing is, the two that nodes have as a
-/// rule.
-fn filtered(subject: &Subject<'_>) -> Vec<Arch> {
-    let known: Vec<Arch> =
-        subject.architectures().iter().copied().filter(|&arch| syscalls::has_table(arch)).collect();
-    if known.is_empty() { vec![Arch::X86_64, Arch::Aarch64] } else { known }
 }
 
 /// The rules' places, the first five of them.

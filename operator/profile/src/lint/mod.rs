@@ -8,6 +8,7 @@ mod conditions;
 mod disputes;
 mod limits;
 mod platform;
+mod privileges;
 mod reference;
 mod startup;
 mod subject;
@@ -15,9 +16,12 @@ mod subject;
 pub use code::{Code, Severity};
 pub use reference::reference_markdown;
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
-use crate::{Arch, Profile, parse::join};
+use crate::{Arch, Profile, compare::Budget, parse::join};
 use subject::Subject;
 
 /// The most findings of one code that are listed; more are counted in the last one's message.
@@ -50,6 +54,19 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A finding of a code; some are of the file that a profile is in, which [`lint`] does not see.
+    #[must_use]
+    pub fn new(code: Code, path: String, message: String) -> Self {
+        Self {
+            code,
+            severity: code.severity(),
+            path,
+            message,
+            consequence: code.consequence(),
+            remedy: code.remedy(),
+        }
+    }
+
     /// The same finding of a profile that is a part of another document, see
     /// [`ParseErrors::within`](crate::ParseErrors::within).
     #[must_use]
@@ -73,14 +90,21 @@ impl fmt::Display for Finding {
 /// An [`Severity::Error`] refuses the profile.
 #[must_use]
 pub fn lint(profile: &Profile, context: &LintContext) -> Vec<Finding> {
+    lint_within(profile, context, &Budget::default())
+}
+
+/// [`lint`], for at most so much work. [`Code::TooHard`] refuses what is left unsaid.
+#[must_use]
+pub fn lint_within(profile: &Profile, context: &LintContext, budget: &Budget) -> Vec<Finding> {
     let subject = Subject::new(profile, context);
     let mut findings = Findings::default();
     conditions::check(&subject, &mut findings);
-    disputes::check(&subject, &mut findings);
+    disputes::check(&subject, budget, &mut findings);
     calls::check(&subject, &mut findings);
     actions::check(&subject, &mut findings);
     platform::check(&subject, &mut findings);
     startup::check(&subject, &mut findings);
+    privileges::check(&subject, budget, &mut findings);
     limits::check(&subject, &mut findings);
     findings.finish()
 }
@@ -89,30 +113,28 @@ pub fn lint(profile: &Profile, context: &LintContext) -> Vec<Finding> {
 #[derive(Default)]
 struct Findings {
     listed: Vec<Finding>,
-    omitted: Vec<(Code, usize)>,
+    /// How many there are of each code, listed or not.
+    counts: BTreeMap<Code, usize>,
 }
 
 impl Findings {
+    /// Whether there is one of a code at a place.
+    fn has(&self, code: Code, path: &str) -> bool {
+        self.listed.iter().any(|finding| finding.code == code && finding.path == path)
+    }
+
     /// Adds a finding. `message` is only made where there is room: a hostile profile has a hundred thousand.
     fn push(&mut self, code: Code, path: String, message: impl FnOnce() -> String) {
-        if self.listed.iter().filter(|finding| finding.code == code).count() < MAX_OF_A_CODE {
-            self.listed.push(Finding {
-                code,
-                severity: code.severity(),
-                path,
-                message: message(),
-                consequence: code.consequence(),
-                remedy: code.remedy(),
-            });
-        } else if let Some((_, count)) = self.omitted.iter_mut().find(|(other, _)| *other == code) {
-            *count += 1;
-        } else {
-            self.omitted.push((code, 1));
+        let count = self.counts.entry(code).or_default();
+        *count += 1;
+        if *count <= MAX_OF_A_CODE {
+            self.listed.push(Finding::new(code, path, message()));
         }
     }
 
     fn finish(mut self) -> Vec<Finding> {
-        for (code, count) in self.omitted {
+        for (code, count) in self.counts.into_iter().filter(|(_, count)| *count > MAX_OF_A_CODE) {
+            let count = count - MAX_OF_A_CODE;
             if let Some(last) = self.listed.iter_mut().rev().find(|finding| finding.code == code) {
                 last.message += &format!(" (and {count} more of {})", code.as_str());
             }

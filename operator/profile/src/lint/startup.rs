@@ -1,5 +1,7 @@
 //! Calls without which no container starts, whatever the application needs.
 
+use std::collections::BTreeMap;
+
 use super::{
     Code, Findings,
     subject::{Fate, Subject},
@@ -33,12 +35,28 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
         let kills =
             matches!(subject.profile.default_action, Action::Kill | Action::KillThread | Action::KillProcess);
         let code = if kills { Code::KillsRuntime } else { Code::RuntimeCalls };
-        findings.push(code, path(), || format!("{} denied", are(&runc)));
+        findings.push(code, path(), || format!("{} denied{}", are(&runc), newer(&runc)));
     }
     let escalation = denied(subject, &needed(true));
     if !escalation.is_empty() {
-        findings.push(Code::EscalationCalls, path(), || format!("{} denied", are(&escalation)));
+        findings.push(Code::EscalationCalls, path(), || {
+            format!("{} denied{}", are(&escalation), newer(&escalation))
+        });
     }
+}
+
+/// Which of the calls only newer versions make: whoever runs an older one needs not mind them.
+fn newer(names: &[&str]) -> String {
+    let mut by_version: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for call in runtime_base::calls(Runtime::Runc).iter().filter(|call| names.contains(&call.name)) {
+        if let Some(version) = call.since {
+            by_version.entry(version).or_default().push(call.name);
+        }
+    }
+    by_version
+        .into_iter()
+        .map(|(version, names)| format!("; runc makes {} since {version}", names.join(", ")))
+        .collect()
 }
 
 /// All of them: whoever reads the message wants to copy the list.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::LintContext;
-use crate::{Action, Arch, Profile, Rule};
+use crate::{Action, Arch, Profile, Rule, syscalls};
 
 /// What becomes of a call, whatever its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +63,14 @@ impl<'p> Subject<'p> {
     /// The architectures that are filtered, as far as they are known.
     pub(super) fn architectures(&self) -> &[Arch] {
         &self.architectures
+    }
+
+    /// Every architecture that a filter of the profile covers, as far as it is known; where nothing is, the two that nodes have as a
+    /// rule.
+    pub(super) fn filtered(&self) -> Vec<Arch> {
+        let known: Vec<Arch> =
+            self.architectures.iter().copied().filter(|&arch| syscalls::has_table(arch)).collect();
+        if known.is_empty() { vec![Arch::X86_64, Arch::Aarch64] } else { known }
     }
 
     /// The rule that decides about a call, whatever its arguments.

@@ -1,14 +1,11 @@
 //! The rules of each call.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{MergeError, Wanted, proof};
 use crate::{
     Arch, Profile, Rule,
-    combine::{Case, Combination, Failure, MAX_RULES},
+    combine::{Case, Combination, Failure, MAX_RULES, Part},
     compare::Budget,
     compose::NamedProfile,
     evaluate::{Outcome, Passage},
@@ -76,7 +73,7 @@ pub(super) fn with_rules(
     arches.extend(
         [Arch::X86_64, Arch::Aarch64].into_iter().filter(|arch| !result.architectures.contains(arch)),
     );
-    let writer = Writer { profiles, base: &result, arches: &arches, wanted };
+    let writer = Writer { profiles, base: &result, arches: &arches, wanted, budget: Budget::patient() };
     for one in profiles {
         writer.check(one)?;
     }
@@ -139,14 +136,16 @@ struct Writer<'a> {
     base: &'a Profile,
     arches: &'a [Arch],
     wanted: Wanted,
+    budget: Budget,
 }
 
 impl Writer<'_> {
     /// A profile that leaves open what it does can't be combined.
     fn check(&self, one: &NamedProfile<'_>) -> Result<(), MergeError> {
         let combine = |cases: &[Case]| cases[0].outcome;
-        self.combination(&[one.profile], &combine, Outcome::of_default(one.profile)).check_inputs().map_err(
-            |failure| {
+        self.combination(&[Part::new(one.profile)], &combine, Outcome::of_default(one.profile))
+            .check_inputs(0)
+            .map_err(|failure| {
                 let (call, arch) = match failure {
                     Failure::Contested { call, arch, .. } | Failure::Inexpressible { call, arch } => {
                         (call, arch)
@@ -154,24 +153,23 @@ impl Writer<'_> {
                     Failure::TooMany { call } => (call, Arch::X86_64),
                 };
                 MergeError::Contested { profile: one.name.to_owned(), call, arch }
-            },
-        )
+            })
     }
 
     fn combination<'c>(
         &'c self,
-        profiles: &'c [&'c Profile],
+        parts: &'c [Part<'c>],
         combine: &'c dyn Fn(&[Case]) -> Outcome,
         default: Outcome,
     ) -> Combination<'c> {
         Combination {
-            profiles,
+            parts,
             arches: self.arches,
             lists: &|_, _| true,
             combine,
             tolerates: &|_, _| false,
             default,
-            budget: RefCell::new(Budget::profiles()),
+            budget: &self.budget,
         }
     }
 
@@ -238,7 +236,7 @@ impl Writer<'_> {
                 outcomes.reduce(|one, other| self.wanted.winner(one, other)).unwrap_or(default)
             };
             let (so_far, next) = (say.alone(self.base), other.alone(self.base));
-            let pair = [&so_far, &next];
+            let pair = [&so_far, &next].map(Part::new);
             let both: Vec<Rule> = so_far
                 .syscalls
                 .iter()

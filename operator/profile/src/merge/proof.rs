@@ -21,8 +21,8 @@ pub(super) fn failure(
         .find_map(|(arch, result_table)| {
             let parts: Vec<Table> =
                 profiles.iter().map(|profile| Table::new(profile, Runtime::Crun, *arch)).collect();
-            let mut proof = Proof { arch: *arch, wanted, budget: Budget::profiles() };
-            if let Some(dispute) = disputes_in(result_table, *arch, &mut proof.budget).next() {
+            let mut proof = Proof { arch: *arch, wanted, budget: Budget::patient() };
+            if let Some(dispute) = disputes_in(result_table, *arch, &proof.budget).next() {
                 return Some((dispute.call, *arch));
             }
             let number = numbers(&parts, result_table)
@@ -90,7 +90,7 @@ impl Proof {
             .iter()
             .flatten()
             .filter(|part| self.wanted.prefers(part.outcome, result.outcome))
-            .all(|part| matches!(meet(&[result, part], self.arch, &mut self.budget), Answer::Nothing))
+            .all(|part| matches!(meet(&[result, part], self.arch, &self.budget), Answer::Nothing))
     }
 
     /// Everywhere there some part has the result's outcome.
@@ -105,7 +105,7 @@ impl Proof {
 
     /// Whether some arguments may lead to the chosen cases and to one of each list's.
     fn may_meet<'a>(&mut self, chosen: &mut Vec<&'a Case<'a>>, others: &[Vec<&'a Case<'a>>]) -> bool {
-        if matches!(meet(chosen, self.arch, &mut self.budget), Answer::Nothing) {
+        if matches!(meet(chosen, self.arch, &self.budget), Answer::Nothing) {
             return false;
         }
         let Some((next, rest)) = others.split_first() else { return true };

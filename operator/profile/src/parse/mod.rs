@@ -5,12 +5,14 @@
 //! restriction, so such a document fails open.
 
 mod error;
+mod idle;
 pub(crate) mod json;
 mod keys;
 mod read;
 
 pub use error::{ParseError, ParseErrors};
 pub(crate) use error::{Path, join, shown};
+pub use idle::take_idle_keys;
 pub(crate) use read::nearest;
 
 use crate::Profile;

@@ -5,9 +5,13 @@ use std::{
     fmt,
 };
 
-use super::{Argument, Call, Mark, Observation, Tally, Values, Width, bounds, recorded_argument};
+use super::{
+    Argument, Call, Mark, Observation, Tally, Values,
+    bounds::{Bounds, Conditions},
+    recorded_argument,
+};
 use crate::{
-    Action, Arch, Arg, Operator, Profile, Rule,
+    Action, Arch, Baseline, Profile, Rule,
     compose::{NamedProfile, UnionError, union},
     evaluate::{Outcome, Passage, Runtime},
     runtime_base::{self, ALWAYS},
@@ -28,6 +32,8 @@ pub struct Wishes<'a> {
     pub argument_rules: BTreeSet<String>,
     /// Profiles that this one will be united with: what they allow is left out.
     pub bases: Vec<NamedProfile<'a>>,
+    /// What the profile should be no looser than.
+    pub baseline: &'a Baseline,
 }
 
 /// A profile of a recording.
@@ -55,6 +61,13 @@ pub enum Note {
     },
     /// Calls that are allowed as the runtime's default allows them: with some arguments alone, to which the recording kept.
     BoundedAsByDefault(Vec<String>),
+    /// Calls that the profile lets further than the baseline does: `baseline`, in words, and the calls.
+    Beyond {
+        /// The baseline.
+        baseline: String,
+        /// The calls.
+        calls: Vec<String>,
+    },
     /// Calls that the bases allow already.
     LeftToBases(Vec<String>),
     /// A call was made through an architecture that the bases don't list.
@@ -76,6 +89,11 @@ impl fmt::Display for Note {
                 f,
                 "allowed with the arguments alone that the runtime's default profile allows, to which the recording kept: {}",
                 names.join(", ")
+            ),
+            Self::Beyond { baseline, calls } => write!(
+                f,
+                "looser than {baseline}, so that a namespace needs a permission for it: {}",
+                calls.join(", ")
             ),
             Self::LeftToBases(names) => write!(f, "left to the bases, which allow them: {}", names.join(", ")),
             Self::NotInBases(arch) => {
@@ -118,10 +136,11 @@ pub fn make(tally: &Tally, wishes: &Wishes<'_>) -> Result<Made, MakeError> {
     let arches: BTreeSet<Arch> = total.calls.keys().map(|call| call.arch).collect();
     let mut names = named(&total, &mut notes);
     add_unseen(&mut names, &total, &arches, &mut notes);
-    let mut conditional = argument_rules(tally, &names, wishes, &mut notes);
+    let bounds = Bounds::new(wishes.baseline, &arches);
+    let mut conditional = argument_rules(tally, &names, wishes, &bounds, &mut notes);
     names.retain(|name| !conditional.contains_key(name));
     leave_to_bases(&mut names, wishes, &mut notes);
-    let bounded = bounds::of_default(tally, &names, &arches);
+    let bounded = bounds.of_default(tally, &names);
     if !bounded.is_empty() {
         notes.push(Note::BoundedAsByDefault(bounded.keys().cloned().collect()));
         names.retain(|name| !bounded.contains_key(name));
@@ -136,6 +155,11 @@ pub fn make(tally: &Tally, wishes: &Wishes<'_>) -> Result<Made, MakeError> {
         listener_metadata: None,
         syscalls: rules(names, conditional),
     };
+    let beyond = bounds.beyond(&profile);
+    if !beyond.is_empty() {
+        let calls = beyond.into_iter().map(str::to_owned).collect();
+        notes.push(Note::Beyond { baseline: wishes.baseline.to_string(), calls });
+    }
     if !wishes.bases.is_empty() {
         let this = NamedProfile { name: "the recording", profile: &profile };
         union(&[&[this], wishes.bases.as_slice()].concat())?;
@@ -182,8 +206,9 @@ fn argument_rules(
     tally: &Tally,
     names: &BTreeSet<String>,
     wishes: &Wishes<'_>,
+    bounds: &Bounds<'_>,
     notes: &mut Vec<Note>,
-) -> BTreeMap<String, BTreeSet<Arg>> {
+) -> BTreeMap<String, Conditions> {
     let all = wishes.argument_rules.contains("*");
     let mut rules = BTreeMap::new();
     for name in names.iter().filter(|name| all || wishes.argument_rules.contains(*name)) {
@@ -194,8 +219,8 @@ fn argument_rules(
             }
             Some(argument) => match values_of(tally, name, argument.index) {
                 Ok(values) => {
-                    let condition = |value| condition(argument.index, argument.width, value);
-                    rules.insert(name.clone(), values.into_iter().map(condition).collect());
+                    let of_value = |value| bounds.of_value(name, argument, value);
+                    rules.insert(name.clone(), values.into_iter().flat_map(of_value).collect());
                 }
                 Err(why) => notes.push(Note::NoArgumentRule { call: name.clone(), why }),
             },
@@ -225,14 +250,6 @@ pub(super) fn values_of(tally: &Tally, name: &str, index: u8) -> Result<BTreeSet
     if all.is_empty() { Err("the recording did not see it called") } else { Ok(all) }
 }
 
-fn condition(index: u8, width: Width, value: u64) -> Arg {
-    const LOW: u64 = 0xffff_ffff;
-    match width {
-        Width::Int => Arg { index, value: LOW, value_two: value & LOW, op: Operator::MaskedEq },
-        Width::Long => Arg { index, value, value_two: 0, op: Operator::Equal },
-    }
-}
-
 /// Takes out the calls that a base allows in any case: of several rules for a call the first without conditions decides.
 fn leave_to_bases(names: &mut BTreeSet<String>, wishes: &Wishes<'_>, notes: &mut Vec<Note>) {
     let allows = |base: &NamedProfile<'_>, name: &String| {
@@ -258,14 +275,14 @@ fn architectures(arches: &BTreeSet<Arch>, wishes: &Wishes<'_>, notes: &mut Vec<N
     Vec::new()
 }
 
-fn rules(names: BTreeSet<String>, conditional: BTreeMap<String, BTreeSet<Arg>>) -> Vec<Rule> {
+fn rules(names: BTreeSet<String>, conditional: BTreeMap<String, Conditions>) -> Vec<Rule> {
     let allow = |names: Vec<String>, args| Rule { names, action: Action::Allow, errno_ret: None, args };
     let mut rules = Vec::new();
     if !names.is_empty() {
         rules.push(allow(names.into_iter().collect(), Vec::new()));
     }
     for (name, conditions) in conditional {
-        rules.extend(conditions.into_iter().map(|condition| allow(vec![name.clone()], vec![condition])));
+        rules.extend(conditions.into_iter().map(|args| allow(vec![name.clone()], args)));
     }
     rules
 }

@@ -6,7 +6,7 @@
 mod suggest;
 mod table;
 
-pub use suggest::suggest;
+pub use suggest::{glued, renamed, suggest};
 
 use crate::Arch;
 use table::TABLES;

@@ -93,6 +93,30 @@ fn suggests_what_was_meant() {
 }
 
 #[test]
+fn names_of_the_c_library_and_old_ones_come_first() {
+    for (old, now) in
+        [("pwrite", "pwrite64"), ("pread", "pread64"), ("fstatat", "newfstatat"), ("futimens", "utimensat")]
+    {
+        assert_eq!(suggest(old), Some(now));
+    }
+    assert_eq!((renamed("umount"), renamed("read")), (Some("umount2"), None));
+}
+
+#[test]
+fn every_new_name_is_a_call_and_the_table_is_sorted() {
+    assert!(suggest::RENAMED.is_sorted_by(|one, next| one.0 < next.0));
+    assert!(suggest::RENAMED.iter().all(|(_, now)| is_known_anywhere(now)));
+}
+
+#[test]
+fn two_names_in_one_word_are_told_apart() {
+    assert_eq!(glued("getpidgetppid"), Some(("getpid", "getppid")));
+    assert_eq!(glued("read, write"), Some(("read", "write")));
+    assert_eq!(glued("read write"), Some(("read", "write")));
+    assert_eq!((glued("frobnicate"), glued(""), glued(&"read".repeat(100))), (None, None, None));
+}
+
+#[test]
 fn names_the_architectures_of_a_call() {
     assert_eq!(architectures_of("arch_prctl").collect::<Vec<_>>(), [Arch::X86, Arch::X86_64, Arch::X32]);
     assert_eq!(architectures_of("frobnicate").count(), 0);

@@ -52,13 +52,13 @@ pub(crate) fn docker(data: &[u8]) {
     }
 }
 
-/// A trace reads the same in one piece and in many, has at most an event a line, and gives a profile that can be read.
+/// A trace reads the same in one piece and in many, has at most two events a line (a call, and the one that it restarts), and gives a profile that can be read.
 pub(crate) fn strace(data: &[u8]) {
     let whole = traced(data, data.len().max(1));
     let pieces = traced(data, 7);
     assert_eq!(whole, pieces);
     let (observed, summary, events) = whole;
-    assert!(events <= summary.lines);
+    assert!(events <= 2 * summary.lines);
     bounded(&summary.unread);
     // Making a profile takes ten times as long as reading; what was read decides little about it.
     if events > 0 && data.len().is_multiple_of(16) {
@@ -100,15 +100,16 @@ fn traced(data: &[u8], piece: usize) -> (Observed, Summary, u64) {
 pub(crate) fn audit(data: &[u8]) {
     let whole = logged(data, data.len().max(1));
     assert_eq!(whole, logged(data, 7));
-    assert_eq!(whole.records + whole.others + whole.unread.count(), whole.lines);
+    assert_eq!(whole.records + whole.repeated + whole.others + whole.unread.count(), whole.lines);
     assert!(whole.programs.len() <= MAX_PROGRAMS + 1);
     bounded(&whole.unread);
     let counted: u64 = whole.programs.values().flat_map(|program| program.calls.values()).sum();
-    assert_eq!(counted, whole.records);
+    // A line of the Security Profiles Operator's enricher has several calls.
+    assert!(counted >= whole.records);
 }
 
 fn logged(data: &[u8], piece: usize) -> AuditLog {
-    let mut audit = Audit::default();
+    let mut audit = Audit::new(Arch::X86_64);
     for piece in data.chunks(piece) {
         audit.feed(piece);
     }

@@ -1,21 +1,24 @@
 //! Profiles and verdicts of recordings.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use portcullis_profile::{
-    Action, Arch, Profile,
+    Action, Arch, Baseline, Profile,
     compose::{NamedProfile, union},
     evaluate::{Evaluator, Passage, Runtime},
     recording::{
-        Argument, Exit, Gap, Losses, MakeError, Mark, Note, OTHERS, Observation, Phase, Seen, Signals, Tally,
-        Values, Wishes, make, needs, only_in, verdict,
+        Argument, Exit, Gap, Losses, Made, MakeError, Mark, Note, OTHERS, Observation, Phase, Seen, Signals,
+        Tally, Values, Wishes, make, needs, only_in, verdict,
     },
 };
 
 use super::*;
 
+static BASELINE: LazyLock<Baseline> = LazyLock::new(Baseline::strictest);
+
 fn wishes<'a>() -> Wishes<'a> {
     Wishes {
+        baseline: &BASELINE,
         default_action: Action::Errno,
         default_errno_ret: Some(38),
         argument_rules: BTreeSet::new(),
@@ -61,10 +64,60 @@ fn what_the_runtimes_default_bounds_stays_bounded_where_the_recording_kept_to_it
     assert!(!passes(&made.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]), "a new user namespace");
     // One that made a namespace needs it.
     let made = fork(&[0x0120_0011, 0x1000_0011]);
-    assert!(made.notes.is_empty() && passes(&made.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
+    assert_eq!(made.notes, [beyond(&["clone"])]);
+    assert!(passes(&made.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
     // Where the values are not known, nothing can be said of them.
     let unknown = make(&tally(&[("web", "", saw(&["clone"]))]), &wishes()).unwrap();
-    assert!(unknown.notes.is_empty() && passes(&unknown.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
+    assert_eq!(unknown.notes, [beyond(&["clone"])]);
+    assert!(passes(&unknown.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
+}
+
+fn beyond(calls: &[&str]) -> Note {
+    Note::Beyond { baseline: BASELINE.to_string(), calls: calls.iter().map(ToString::to_string).collect() }
+}
+
+/// The runtime's default asks for the domain, and of AF_NETLINK for the protocol too.
+#[test]
+fn sockets_are_bounded_as_the_default_bounds_them() {
+    let made = |domains: &[u64], protocols: Option<&[u64]>| {
+        let values = |list: &[u64]| Values::These(list.iter().copied().collect());
+        let mut seen = with_values(saw(&["socket"]), "socket", 0, values(domains));
+        if let Some(protocols) = protocols {
+            seen = with_values(seen, "socket", 2, values(protocols));
+        }
+        make(&tally(&[("web", "", seen)]), &wishes()).unwrap()
+    };
+    let socket =
+        |made: &Made, domain, protocol| passes(&made.profile, "socket", [domain, 0, protocol, 0, 0, 0]);
+    let bounded = [Note::BoundedAsByDefault(vec!["socket".to_owned()])];
+    let internet = made(&[1, 2, 10], Some(&[0, 6, 58]));
+    assert_eq!(internet.notes, bounded);
+    assert!(socket(&internet, 2, 6) && socket(&internet, 10, 58) && socket(&internet, 1, 0));
+    assert!(!socket(&internet, 40, 0) && !socket(&internet, 38, 0) && !socket(&internet, 16, 0));
+    // An address family of the kernel's, and a protocol that only another family has.
+    let netlink = made(&[2, 10, 16], Some(&[0, 6, 58]));
+    assert_eq!(netlink.notes, bounded);
+    assert!(socket(&netlink, 16, 0) && !socket(&netlink, 16, 9) && !socket(&netlink, 16, 15));
+    let unknown = made(&[2, 16], None);
+    assert_eq!(unknown.notes, bounded);
+    assert!(socket(&unknown, 16, 15) && !socket(&unknown, 16, 9), "the protocols that the default allows");
+    // What was made and the default denies stays allowed, and is said.
+    let vsock = made(&[1, 40], Some(&[0]));
+    assert_eq!(vsock.notes, [beyond(&["socket"])]);
+    assert!(socket(&vsock, 40, 0));
+}
+
+#[test]
+fn calls_that_the_default_denies_are_said() {
+    let made = make(&tally(&[("web", "", saw(&["read", "io_uring_setup", "unshare"]))]), &wishes()).unwrap();
+    assert_eq!(made.notes, [beyond(&["io_uring_setup", "unshare"])]);
+    let said = made.notes[0].to_string();
+    assert!(said.starts_with("looser than the runtime default (the strictest of containerd 1.7."), "{said}");
+    assert!(said.ends_with("needs a permission for it: io_uring_setup, unshare"), "{said}");
+    let containerd = Baseline::named("containerd@1.6").unwrap();
+    let other = Wishes { baseline: &containerd, ..wishes() };
+    let made = make(&tally(&[("web", "", saw(&["read", "io_uring_setup"]))]), &other).unwrap();
+    assert_eq!(made.notes, []);
 }
 
 #[test]
@@ -95,7 +148,7 @@ fn argument_rules_allow_the_values_that_were_seen() {
     let other = with_values(saw(&["socket"]), "socket", 0, Values::These([10].into()));
     let tally = tally(&[("web", "", web), ("other", "", other)]);
     let without = make(&tally, &wishes()).unwrap().profile;
-    assert!(passes(&without, "socket", [40, 0, 0, 0, 0, 0]));
+    assert!(passes(&without, "socket", [3, 0, 0, 0, 0, 0]));
     for asked in ["*", "socket"] {
         let wishes = Wishes { argument_rules: [asked.to_owned()].into(), ..wishes() };
         let made = make(&tally, &wishes).unwrap();
@@ -103,10 +156,21 @@ fn argument_rules_allow_the_values_that_were_seen() {
         for (domain, expected) in [(1, true), (2, true), (10, true), (0, false), (3, false), (40, false)] {
             assert_eq!(passes(&made.profile, "socket", [domain, 0, 0, 0, 0, 0]), expected, "{domain}");
         }
-        // The kernel takes an int, so whatever a caller left in the register's high half is no other domain.
-        assert!(passes(&made.profile, "socket", [0xffff_ffff_0000_0002, 0, 0, 0, 0, 0]));
+        // The kernel takes an int, but the runtime's default looks at the whole register.
+        assert!(!passes(&made.profile, "socket", [0xffff_ffff_0000_0002, 0, 0, 0, 0, 0]));
         assert!(passes(&made.profile, "read", [7; 6]));
     }
+}
+
+/// The kernel takes an int, so whatever a caller left in the register's high half is no other value.
+#[test]
+fn argument_rules_look_at_the_low_word_where_the_default_lets_them() {
+    let tally =
+        tally(&[("web", "", with_values(saw(&["socketpair"]), "socketpair", 0, Values::These([1].into())))]);
+    let made = make(&tally, &Wishes { argument_rules: ["*".to_owned()].into(), ..wishes() }).unwrap();
+    assert!(passes(&made.profile, "socketpair", [0xffff_ffff_0000_0001, 0, 0, 0, 0, 0]));
+    assert!(!passes(&made.profile, "socketpair", [2, 0, 0, 0, 0, 0]));
+    assert_eq!(made.notes, []);
 }
 
 #[test]
@@ -126,8 +190,9 @@ fn there_is_no_argument_rule_where_values_may_be_missing() {
     ] {
         let made = make(&tally(&[("web", "", known()), ("other", "", other)]), &asked).unwrap();
         assert!(passes(&made.profile, "socket", [40, 0, 0, 0, 0, 0]));
-        let [note] = &made.notes[..] else { panic!("{:?}", made.notes) };
+        let [note, looser] = &made.notes[..] else { panic!("{:?}", made.notes) };
         assert!(note.to_string().contains(why), "{note}");
+        assert_eq!(*looser, beyond(&["socket"]));
     }
     let made = make(&tally(&[("web", "", saw(&["read"]))]), &asked).unwrap();
     assert!(made.notes[0].to_string().contains("read is allowed with every argument"), "{:?}", made.notes);
@@ -148,7 +213,7 @@ fn a_base_takes_what_it_allows_in_any_case() {
     assert_eq!(made.profile.syscalls[0].names, ["restart_syscall", "rt_sigreturn", "socket", "write"]);
     assert_eq!(made.profile.architectures, [], "the base states them");
     let left = ["exit", "exit_group", "read"].map(str::to_owned).to_vec();
-    assert_eq!(made.notes, [Note::LeftToBases(left)]);
+    assert_eq!(made.notes, [Note::LeftToBases(left), beyond(&["socket"])]);
     let whole = union(&[NamedProfile { name: "made", profile: &made.profile }, bases[0]]).unwrap();
     for name in ["read", "write", "socket", "exit_group"] {
         assert!(passes(&whole, name, [40, 0, 0, 0, 0, 0]), "{name}");

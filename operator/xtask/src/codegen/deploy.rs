@@ -43,6 +43,7 @@ pub fn artefacts(root: &Path, helm: &OsStr) -> Result<Vec<Artefact>> {
         path: PathBuf::from("deploy").join(name),
         content: format!("{HEADER}{content}"),
     };
+    let (policies, operator) = apart(&template(&["--set", "crds.install=false"])?);
     Ok(vec![
         file("kustomization.yaml", KUSTOMIZATION),
         file("namespace.yaml", &namespace()),
@@ -51,7 +52,8 @@ pub fn artefacts(root: &Path, helm: &OsStr) -> Result<Vec<Artefact>> {
             "remove-files.yaml",
             &template(&["--show-only", "templates/remove-files.yaml", "--set", "removeFiles=true"])?,
         ),
-        file("operator.yaml", &template(&["--set", "crds.install=false"])?),
+        file("policies.yaml", &policies),
+        file("operator.yaml", &operator),
     ])
 }
 
@@ -78,8 +80,20 @@ kind: Kustomization
 resources:
   - namespace.yaml
   - crds.yaml
+  - policies.yaml
   - operator.yaml
 ";
+
+/// What outlives the release, as Helm's `resource-policy: keep` says, and the rest: without Helm one deletes whole files.
+fn apart(rendered: &str) -> (String, String) {
+    const BETWEEN: &str = "---\n# Source: ";
+    let documents = rendered.split(BETWEEN).filter(|document| !document.trim().is_empty());
+    let (kept, rest): (Vec<&str>, Vec<&str>) =
+        documents.partition(|document| document.contains("helm.sh/resource-policy: keep"));
+    let joined =
+        |documents: Vec<&str>| documents.iter().map(|document| format!("{BETWEEN}{document}")).collect();
+    (joined(kept), joined(rest))
+}
 
 /// The chart makes no namespace (`helm uninstall` would delete it with all that is in it), so the base does.
 fn namespace() -> String {

@@ -23,7 +23,7 @@ fn content(letter: u8) -> String {
 fn writer() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let mut node = Node::at(Path::new(&directory));
-    node.handle(vec![Work::Listed(Vec::new())]);
+    node.handle(vec![whole_list(Vec::new())]);
     for sequence in 1.. {
         let letter = b'a' + u8::try_from(sequence % 5).unwrap();
         node.handle(vec![applied(&web(), &content(letter), sequence)]);
@@ -34,7 +34,7 @@ fn writer() {
 fn killed_at_any_instant_it_leaves_a_whole_file() {
     let temporary = tempfile::tempdir().unwrap();
     let mut node = Node::at(temporary.path());
-    node.handle(vec![Work::Listed(Vec::new()), applied(&web(), &content(b'a'), 1)]);
+    node.handle(vec![whole_list(Vec::new()), applied(&web(), &content(b'a'), 1)]);
     node.keeper = None;
     let path = node.path("shop/web.json");
     let (done, reads) = (AtomicBool::new(false), AtomicU64::new(0));

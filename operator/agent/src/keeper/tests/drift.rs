@@ -332,7 +332,7 @@ fn foreign_files_are_named_counted_and_left_alone() {
     assert_eq!(status(&outcome).foreign_file_count, 4);
     node.after(2 * TIMING.rehash);
     node.restart_after(|_| {});
-    node.handle(vec![Work::Listed(vec![meta(&web(), "content", 1)])]);
+    node.handle(vec![whole_list(vec![meta(&web(), "content", 1)])]);
     assert_eq!(node.read("theirs.json").as_deref(), Some("theirs"));
     assert!(node.path("other/deep").exists() && node.path("shop/link.json").is_symlink());
     fs::remove_file(node.path("theirs.json")).unwrap();

@@ -53,7 +53,7 @@ fn failures(outcome: &Outcome) -> Vec<(String, &'static str)> {
 fn a_full_node_says_which_profile_and_heals() {
     let mounted = Mounted::new("256k");
     let mut node = Node::at(mounted.path());
-    node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "small", 1)]);
+    node.handle(vec![whole_list(Vec::new()), applied(&web(), "small", 1)]);
     let large = "x".repeat(60 * 1024);
     fs::write(mounted.path().join("ballast"), vec![0; 190 * 1024]).unwrap();
     let db = Owner::namespaced("shop", "db").unwrap();
@@ -88,7 +88,7 @@ fn a_full_node_says_which_profile_and_heals() {
 fn a_full_node_asks_for_no_contents_in_vain() {
     let mounted = Mounted::new("128k");
     let mut node = Node::at(mounted.path());
-    node.handle(vec![Work::Listed(Vec::new())]);
+    node.handle(vec![whole_list(Vec::new())]);
     let _ = fs::write(mounted.path().join("ballast"), vec![0; 256 * 1024]);
     node.handle(vec![applied(&web(), "content", 1)]);
     for _ in 0..10 {
@@ -101,7 +101,7 @@ fn a_full_node_asks_for_no_contents_in_vain() {
 fn a_read_only_node_says_so_goes_on_guarding_and_heals() {
     let mounted = Mounted::new("1m");
     let mut node = Node::at(mounted.path());
-    node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "a", 1)]);
+    node.handle(vec![whole_list(Vec::new()), applied(&web(), "a", 1)]);
     mounted.writable(false);
     let outcome = node.handle(vec![applied(&web(), "b", 2)]);
     let failed = failures(&outcome);
@@ -109,7 +109,7 @@ fn a_read_only_node_says_so_goes_on_guarding_and_heals() {
     node.assert_serves("shop/web.json", "a");
     // An agent that starts on it.
     node.restart_after(|_| {});
-    let outcome = node.handle(vec![Work::Listed(vec![meta(&web(), "a", 1)])]);
+    let outcome = node.handle(vec![whole_list(vec![meta(&web(), "a", 1)])]);
     assert_eq!(failures(&outcome), []);
     let outcome = node.handle(vec![applied(&web(), "b", 2)]);
     assert_eq!(failures(&outcome).len(), 2);
@@ -127,7 +127,7 @@ fn a_read_only_node_without_the_directory_fails_and_heals() {
     let mounted = Mounted::new("1m");
     mounted.writable(false);
     let mut node = Node::at(mounted.path());
-    let outcome = node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "a", 1)]);
+    let outcome = node.handle(vec![whole_list(Vec::new()), applied(&web(), "a", 1)]);
     let failed = failures(&outcome);
     assert!(failed.contains(&("shop/web.json".to_owned(), "ReadOnly")), "{failed:?}");
     for _ in 0..5 {
@@ -148,7 +148,7 @@ fn a_foreign_file_in_the_way_stays_and_is_named_until_it_goes() {
     let mut node = Node::new();
     fs::create_dir_all(node.path("shop")).unwrap();
     fs::write(node.path("shop/web.json"), "theirs").unwrap();
-    let outcome = node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "ours", 1)]);
+    let outcome = node.handle(vec![whole_list(Vec::new()), applied(&web(), "ours", 1)]);
     assert_eq!(failures(&outcome), [("shop/web.json".to_owned(), "Foreign")]);
     node.assert_serves(&web().revision_path(&Digest::of(b"ours")), "ours");
     node.after(2 * TIMING.rehash);
@@ -167,7 +167,7 @@ fn a_namespace_planted_as_a_link_is_not_followed() {
     symlink(elsewhere.path(), node.path("shop")).unwrap();
     let cluster = Owner::cluster("base").unwrap();
     let outcome =
-        node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "a", 1), applied(&cluster, "b", 1)]);
+        node.handle(vec![whole_list(Vec::new()), applied(&web(), "a", 1), applied(&cluster, "b", 1)]);
     let failed = failures(&outcome);
     assert!(failed.contains(&("shop/web.json".to_owned(), "Foreign")), "{failed:?}");
     assert_eq!(failed.len(), 2, "{failed:?}");
@@ -182,7 +182,7 @@ fn a_namespace_planted_as_a_link_is_not_followed() {
 #[test]
 fn more_failures_than_a_status_holds_say_so() {
     let mut node = Node::new();
-    node.handle(vec![Work::Listed(Vec::new())]);
+    node.handle(vec![whole_list(Vec::new())]);
     let owners: Vec<_> = (0..60).map(|n| Owner::namespaced("shop", &format!("web-{n}")).unwrap()).collect();
     fs::write(node.path("shop"), "in the way of all").unwrap();
     let outcome = node.handle(owners.iter().map(|owner| applied(owner, "a", 1)).collect());

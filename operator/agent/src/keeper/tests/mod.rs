@@ -4,6 +4,7 @@ mod crash;
 mod drift;
 mod failures;
 mod lists;
+mod revoked;
 mod starts;
 
 use std::{
@@ -19,10 +20,18 @@ use prometheus::Registry;
 use tempfile::TempDir;
 
 use super::{Applied, Keeper, Notice, Outcome, Start, Work};
-use crate::{disk::Base, metrics::Metrics, settings::Timing};
+use crate::{disk::Base, metrics::Metrics, origin::Origin, settings::Timing};
 
 const GRACE: Duration = Duration::from_secs(600);
 const TIMING: Timing = Timing { rehash: Duration::from_secs(600), grace: GRACE };
+
+/// Revisions that an agent of these tests takes in.
+const MOST: usize = 150;
+
+/// A whole list.
+fn whole_list(revisions: Vec<RevisionMeta>) -> Work {
+    Work::Page { revisions, is_first: true, is_last: true }
+}
 
 /// A node: its directory, its keeper, its clock.
 struct Node {
@@ -30,6 +39,7 @@ struct Node {
     keeper: Option<Keeper>,
     now: Instant,
     registry: Registry,
+    most: usize,
     /// Removed when the test is over, where it is the test's own.
     _temporary: Option<TempDir>,
 }
@@ -48,9 +58,18 @@ impl Node {
             keeper: None,
             now: Instant::now(),
             registry: Registry::new(),
+            most: MOST,
             _temporary: None,
         };
         node.boot();
+        node
+    }
+
+    /// A node whose agent takes in so many revisions.
+    fn with_room_for(most: usize) -> Self {
+        let mut node = Self::new();
+        node.most = most;
+        node.restart_after(|_| {});
         node
     }
 
@@ -59,7 +78,7 @@ impl Node {
         self.registry = Registry::new();
         let metrics = Metrics::register(&self.registry).unwrap();
         let base = Base::open(&self.seccomp, Path::new("/var/lib/kubelet/seccomp"), "profiles").unwrap();
-        let mut keeper = Keeper::new(base, "pod-1".to_owned(), TIMING, metrics, self.now).unwrap();
+        let mut keeper = Keeper::new(base, origin("pod-1"), TIMING, self.most, metrics, self.now).unwrap();
         // A child that another test forks holds this test's lock too until it execs, so the lock may be free a moment late.
         let patience = Instant::now() + Duration::from_secs(10);
         let mut started = keeper.start(self.now).unwrap();
@@ -139,12 +158,22 @@ impl Node {
     }
 }
 
+/// An agent's pod of this UID, in the boot `boot-1`.
+fn origin(pod_uid: &str) -> Origin {
+    Origin {
+        pod_uid: pod_uid.to_owned(),
+        boot_id: Some("boot-1".to_owned()),
+        subdirectory: "profiles".to_owned(),
+    }
+}
+
 fn meta(owner: &Owner, content: &str, sequence: i64) -> RevisionMeta {
     RevisionMeta {
         owner: owner.clone(),
         owner_uid: "u".to_owned(),
         digest: Digest::of(content.as_bytes()),
         sequence,
+        revoked: None,
     }
 }
 
@@ -183,7 +212,7 @@ fn status(outcome: &Outcome) -> &SeccompNodeStatus {
 /// A node that has taken in the first list and serves one profile.
 fn serving(content: &str) -> Node {
     let mut node = Node::new();
-    node.handle(vec![Work::Listed(Vec::new())]);
+    node.handle(vec![whole_list(Vec::new())]);
     node.handle(vec![applied(&web(), content, 1)]);
     node
 }
@@ -192,7 +221,7 @@ fn serving(content: &str) -> Node {
 fn serves_a_revision_at_both_paths_and_reports_it() {
     let mut node = Node::new();
     assert!(node.handle(Vec::new()).status.is_none(), "reports before the first list");
-    let first = node.handle(vec![Work::Listed(Vec::new())]);
+    let first = node.handle(vec![whole_list(Vec::new())]);
     assert_eq!(status(&first).digest, digest_of([]));
     let outcome = node.handle(vec![applied(&web(), "{1}", 1)]);
     let pinned = web().revision_path(&Digest::of(b"{1}"));
@@ -201,6 +230,10 @@ fn serves_a_revision_at_both_paths_and_reports_it() {
     let status = status(&outcome);
     assert_eq!(status.digest, digest_of([&meta(&web(), "{1}", 1)]));
     assert_eq!((status.revisions, status.agent_pod_uid.as_deref()), (1, Some("pod-1")));
+    assert_eq!(
+        (status.boot_id.as_deref(), status.subdirectory.as_deref()),
+        (Some("boot-1"), Some("profiles"))
+    );
     assert_eq!(node.metric("files_written_total", None), 2.0);
     assert_eq!(node.metric("files_served", None), 2.0);
     assert_eq!(node.metric("store_bytes", None), 3.0);
@@ -299,7 +332,7 @@ fn what_is_deleted_takes_no_foreign_file_along() {
     let mut node = Node::new();
     fs::create_dir_all(node.path("shop")).unwrap();
     fs::write(node.path("shop/web.json"), "theirs").unwrap();
-    node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "a", 1)]);
+    node.handle(vec![whole_list(Vec::new()), applied(&web(), "a", 1)]);
     node.handle(vec![Work::Deleted { owner: web(), digest: Digest::of(b"a") }]);
     assert_eq!(node.read("shop/web.json").as_deref(), Some("theirs"));
     assert!(!node.path(&web().revision_path(&Digest::of(b"a"))).exists());

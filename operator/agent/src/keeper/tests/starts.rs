@@ -25,7 +25,7 @@ fn guards_what_is_on_disk_without_an_api_server() {
 fn a_restart_with_a_full_store_wants_no_content_and_writes_nothing() {
     let mut node = serving("content");
     node.restart_after(|_| {});
-    let outcome = node.handle(vec![Work::Listed(vec![meta(&web(), "content", 1)])]);
+    let outcome = node.handle(vec![whole_list(vec![meta(&web(), "content", 1)])]);
     assert!(outcome.wanted.is_empty(), "{:?}", outcome.wanted);
     assert_eq!(status(&outcome).digest, digest_of([&meta(&web(), "content", 1)]));
     assert_eq!(node.metric("files_written_total", None), 0.0);
@@ -36,7 +36,7 @@ fn reports_nothing_before_every_content_is_there_or_failed() {
     let mut node = Node::new();
     let db = Owner::namespaced("shop", "db").unwrap();
     let listed = vec![meta(&web(), "a", 1), meta(&db, "b", 1)];
-    let outcome = node.handle(vec![Work::Listed(listed.clone())]);
+    let outcome = node.handle(vec![whole_list(listed.clone())]);
     assert_eq!(outcome.wanted.len(), 2);
     assert!(outcome.status.is_none());
     let outcome = node.handle(vec![Work::Fetched { digest: Digest::of(b"a"), content: Ok("a".to_owned()) }]);
@@ -59,7 +59,7 @@ fn reports_nothing_before_every_content_is_there_or_failed() {
 #[test]
 fn the_watch_may_bring_what_a_list_named() {
     let mut node = Node::new();
-    let outcome = node.handle(vec![Work::Listed(vec![meta(&web(), "a", 1)])]);
+    let outcome = node.handle(vec![whole_list(vec![meta(&web(), "a", 1)])]);
     assert_eq!(outcome.wanted.len(), 1);
     let outcome = node.handle(vec![applied(&web(), "a", 1)]);
     node.assert_serves("shop/web.json", "a");
@@ -74,7 +74,7 @@ fn a_file_of_the_same_content_is_taken_over() {
     fs::create_dir_all(node.path("shop")).unwrap();
     fs::write(node.path("shop/web.json"), "content").unwrap();
     set_mode_0644(&node.path("shop/web.json"));
-    let outcome = node.handle(vec![Work::Listed(Vec::new()), applied(&web(), "content", 1)]);
+    let outcome = node.handle(vec![whole_list(Vec::new()), applied(&web(), "content", 1)]);
     assert!(status(&outcome).failures.is_empty());
     fs::remove_file(node.path("shop/web.json")).unwrap();
     node.turn();
@@ -109,7 +109,7 @@ fn nothing_planted_in_the_index_becomes_a_path() {
         symlink(&digest, node.path(".store/index/..evil/victim.json")).unwrap();
         symlink(node.seccomp.as_os_str(), node.path(".store/index/linked")).unwrap();
     });
-    node.handle(vec![Work::Listed(Vec::new())]);
+    node.handle(vec![whole_list(Vec::new())]);
     assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
     let mut names: Vec<_> = fs::read_dir(node.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
     names.sort();
@@ -121,7 +121,7 @@ fn a_second_agent_waits_for_the_first() {
     let mut node = serving("content");
     let base = Base::open(&node.seccomp, Path::new("/host"), "profiles").unwrap();
     let metrics = Metrics::register(&Registry::new()).unwrap();
-    let mut second = Keeper::new(base, "pod-2".to_owned(), TIMING, metrics, node.now).unwrap();
+    let mut second = Keeper::new(base, origin("pod-2"), TIMING, MOST, metrics, node.now).unwrap();
     assert_eq!(second.start(node.now).unwrap(), Start::Locked);
     node.keeper = None;
     assert_eq!(second.start(node.now).unwrap(), Start::Guarding);

@@ -150,9 +150,9 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
                 let manifest = target::manifest(arguments, loaded)?;
                 refused(loaded);
                 if number > 0 {
-                    writeln!(console.out(), "---")?;
+                    writeln!(console.document(), "---")?;
                 }
-                write!(console.out(), "{manifest}")?;
+                write!(console.document(), "{manifest}")?;
             }
         }
     }

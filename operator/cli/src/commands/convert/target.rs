@@ -24,7 +24,7 @@ pub(super) fn oci(arguments: &Arguments, loaded: &Loaded, console: &mut Console)
             loaded.name
         ));
     }
-    console.out().write_all(&loaded.profile.render())?;
+    console.document().write_all(&loaded.profile.render())?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Differences for programs.
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use anyhow::Result;
 use portcullis_profile::{
@@ -9,7 +9,8 @@ use portcullis_profile::{
 };
 use serde::Serialize;
 
-use super::entries::entries;
+use super::{entries::entries, text::in_words};
+use crate::output;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -21,6 +22,9 @@ struct Document<'a> {
     /// Names that no table here has.
     #[serde(rename = "unknownNames", skip_serializing_if = "Vec::is_empty")]
     names: Vec<Name<'a>>,
+    /// Denials of B on which a container keeps privileges that its pod gave up.
+    #[serde(rename = "keepsPrivileges", skip_serializing_if = "BTreeSet::is_empty")]
+    keeps_privileges: BTreeSet<String>,
     architectures: Vec<Architecture>,
     fields: Vec<Field<'a>>,
     same: usize,
@@ -88,6 +92,7 @@ pub(super) fn write([a, b]: [&str; 2], changes: &Changes, out: &mut dyn Write) -
         b,
         looser: changes.is_looser(),
         calls: calls.collect(),
+        keeps_privileges: in_words(changes),
         names: changes
             .names
             .iter()
@@ -109,9 +114,7 @@ pub(super) fn write([a, b]: [&str; 2], changes: &Changes, out: &mut dyn Write) -
             .collect(),
         same: changes.same,
     };
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    writeln!(out)?;
-    Ok(())
+    output::json(&document, out)
 }
 
 const fn relation(change: Change) -> &'static str {

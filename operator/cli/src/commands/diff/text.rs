@@ -1,6 +1,9 @@
 //! Differences for people.
 
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
 use anstyle::{AnsiColor, Style};
 use portcullis_profile::{
@@ -12,7 +15,10 @@ use portcullis_profile::{
 };
 
 use super::entries::{Entry, entries, example, title};
-use crate::layout::{counted, wrapped};
+use crate::{
+    answer::Answer,
+    layout::{counted, wrapped},
+};
 
 const WIDTH: usize = 110;
 
@@ -23,7 +29,7 @@ pub(super) fn write(
     [a, b]: [&str; 2],
     changes: &Changes,
     looser_only: bool,
-    out: &mut dyn Write,
+    out: &mut Answer<impl Write>,
 ) -> io::Result<()> {
     writeln!(out, "A  {a}\nB  {b}\n")?;
     let entries = entries(&changes.calls);
@@ -45,6 +51,7 @@ pub(super) fn write(
         }
     }
     write_names(changes, out)?;
+    write_kept(changes, out)?;
     for field in &changes.fields {
         let shown = |value: &str| if value.is_empty() { "nothing".to_owned() } else { value.to_owned() };
         writeln!(out, "{}: A has {}, B has {}\n", field.field, shown(&field.a), shown(&field.b))?;
@@ -53,21 +60,42 @@ pub(super) fn write(
 }
 
 /// Names that no table here has.
-fn write_names(changes: &Changes, out: &mut dyn Write) -> io::Result<()> {
+fn write_names(changes: &Changes, out: &mut Answer<impl Write>) -> io::Result<()> {
     if changes.names.is_empty() {
         return Ok(());
     }
     writeln!(out, "? not known here, which count on nodes whose libseccomp knows them")?;
     for one in &changes.names {
         let style = style(one.change);
-        writeln!(out, "  {style}{}{style:#} {}: {}", sign(one.change), one.name, title(one.change))?;
+        write!(out, "  ")?;
+        out.paint(style, sign(one.change))?;
+        writeln!(out, " {}: {}", one.name, title(one.change))?;
     }
     writeln!(out)
 }
 
-fn write_section(change: Change, entries: &[&Entry<'_>], out: &mut dyn Write) -> io::Result<()> {
+fn write_kept(changes: &Changes, out: &mut Answer<impl Write>) -> io::Result<()> {
+    if changes.kept.is_empty() {
+        return Ok(());
+    }
+    let style = style(Change::OnlyInB);
+    out.paint(style, sign(Change::OnlyInB))?;
+    writeln!(out, " B keeps privileges that the pod gave up, unless it has allowPrivilegeEscalation: false")?;
+    for text in in_words(changes) {
+        lines("    ", &text, out)?;
+    }
+    writeln!(out)
+}
+
+/// What B keeps, the same of several architectures once.
+pub(super) fn in_words(changes: &Changes) -> BTreeSet<String> {
+    changes.kept.iter().map(ToString::to_string).collect()
+}
+
+fn write_section(change: Change, entries: &[&Entry<'_>], out: &mut Answer<impl Write>) -> io::Result<()> {
     let style = style(change);
-    writeln!(out, "{style}{}{style:#} {}", sign(change), title(change))?;
+    out.paint(style, sign(change))?;
+    writeln!(out, " {}", title(change))?;
     let mut alike: Vec<Alike<'_>> = Vec::new();
     for entry in entries {
         let Some(whole) = entry.whole() else { continue };
@@ -109,7 +137,7 @@ fn described(call: &str, difference: &Difference) -> String {
     )
 }
 
-fn summary(changes: &Changes, looser_only: bool, out: &mut dyn Write) -> io::Result<()> {
+fn summary(changes: &Changes, looser_only: bool, out: &mut Answer<impl Write>) -> io::Result<()> {
     if changes.is_empty() {
         let what = if looser_only { "B is nowhere looser than A" } else { "the profiles do the same" };
         return writeln!(out, "{what} ({})", counted(changes.same, "call"));
@@ -118,6 +146,7 @@ fn summary(changes: &Changes, looser_only: bool, out: &mut dyn Write) -> io::Res
         let kinds = [
             (changes.calls.len(), "call"),
             (changes.names.len(), "unknown name"),
+            (in_words(changes).len(), "denial that keeps privileges"),
             (changes.architectures.len(), "architecture"),
         ];
         let looser: Vec<String> = kinds
@@ -138,7 +167,7 @@ fn through(arches: &[Arch]) -> String {
     names.join(", ")
 }
 
-fn lines(indent: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+fn lines(indent: &str, text: &str, out: &mut Answer<impl Write>) -> io::Result<()> {
     for line in wrapped(text, WIDTH - indent.len()) {
         writeln!(out, "{indent}{line}")?;
     }

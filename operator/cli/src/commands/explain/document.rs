@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portcullis_profile::{
-    Arch, Evidence,
+    Arch,
     compare::Difference,
     explain::{self, Explanation, GROUPS, Reach},
 };
@@ -21,6 +21,9 @@ pub(super) struct Document<'a> {
     pub(super) companions: Vec<Arch>,
     pub(super) calls: Calls,
     pub(super) runtime_default: Option<Against>,
+    /// The denials on which a container keeps privileges that its pod gave up.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) keeps_privileges: Vec<String>,
     pub(super) groups: Vec<Group>,
     pub(super) arguments: Vec<Restriction>,
 }
@@ -37,9 +40,8 @@ pub(super) struct Calls {
 
 #[derive(Serialize)]
 pub(super) struct Against {
-    pub(super) source: &'static str,
-    /// Whether the default was read off a running container, not derived from the runtime's source.
-    pub(super) observed: bool,
+    /// Which one, in words.
+    pub(super) source: String,
     /// What the profile lets through and the default doesn't, what matters most first.
     pub(super) beyond: Vec<Named>,
     /// What the default lets through and the profile doesn't, through the node's own architecture.
@@ -82,7 +84,8 @@ pub(super) struct Restriction {
 
 impl<'a> Document<'a> {
     pub(super) fn new(profile: &'a str, explanation: Explanation) -> Self {
-        let Explanation { arch, default, companions, counts, groups, restrictions, against } = explanation;
+        let Explanation { arch, default, companions, counts, groups, restrictions, against, kept } =
+            explanation;
         let groups = groups.into_iter().map(|one| Group {
             name: one.group.name,
             why: one.group.why,
@@ -104,11 +107,11 @@ impl<'a> Document<'a> {
                 denied: counts.denied,
             },
             runtime_default: against.map(|against| Against {
-                source: against.default.source,
-                observed: against.default.evidence == Evidence::Observed,
+                source: against.with,
                 beyond: named(&against.beyond),
                 less: named(&of_node(&against.less, arch)),
             }),
+            keeps_privileges: kept.iter().map(ToString::to_string).collect(),
             groups: groups.collect(),
             arguments: restrictions
                 .into_iter()

@@ -21,9 +21,19 @@ pub(super) fn write(document: &Document<'_>, out: &mut dyn Write) -> io::Result<
         document.default
     )?;
     if let Some(against) = &document.runtime_default {
-        writeln!(out, "Against the runtime default ({}):\n", against.source)?;
+        writeln!(out, "Compared with {}:\n", against.source)?;
         writeln!(out, "- **Allows beyond it**: {}", names(&against.beyond))?;
         writeln!(out, "- Denies besides: {}\n", names(&against.less))?;
+    }
+    if !document.keeps_privileges.is_empty() {
+        writeln!(
+            out,
+            "**Keeps privileges that the pod gave up**, unless it has `allowPrivilegeEscalation: false`:\n"
+        )?;
+        for kept in &document.keeps_privileges {
+            writeln!(out, "- {kept}")?;
+        }
+        writeln!(out)?;
     }
     writeln!(out, "| what reviewers look for | allowed | why it matters |\n|---|---|---|")?;
     for group in document.groups.iter().filter(|group| !group.calls.is_empty()) {
@@ -35,7 +45,7 @@ pub(super) fn write(document: &Document<'_>, out: &mut dyn Write) -> io::Result<
     if !none.is_empty() {
         writeln!(out, "\nNothing of: {}.", none.join(", "))?;
     }
-    writeln!(out, "\n**Bold** is beyond the runtime default; `?` depends on arguments.")?;
+    writeln!(out, "\n**Bold** is beyond what it is compared with; `?` depends on arguments.")?;
     if !document.arguments.is_empty() {
         writeln!(out, "\n| call | arguments decide |\n|---|---|")?;
         for restriction in &document.arguments {

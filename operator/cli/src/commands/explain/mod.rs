@@ -11,16 +11,18 @@ use clap::{Args, ValueEnum};
 use portcullis_profile::explain::explain;
 
 use crate::{
+    baseline::Chosen,
     console::Console,
     example::{self, Example},
-    input,
+    input, output,
     platform::{self, Nodes},
     verdict::Verdict,
 };
 use document::Document;
 
 const WORDS: &str = "\
-The runtime default is that of the containerd named in the output; of architectures without one here nothing is compared.";
+The runtime default is what the defaults of all supported runtimes allow, which the output names; of architectures without one here
+nothing is compared. --baseline takes another profile for it.";
 
 const EXAMPLES: &[Example] = &[
     Example { about: "What a profile allows", command: "kubectl seccomp explain web.json" },
@@ -28,6 +30,10 @@ const EXAMPLES: &[Example] = &[
     Example {
         about: "For a pull request",
         command: "kubectl seccomp explain -o markdown web.json >> summary.md",
+    },
+    Example {
+        about: "Against the default of one containerd",
+        command: "kubectl seccomp explain --baseline containerd@1.7 web.json",
     },
     Example {
         about: "Explain what is in the cluster",
@@ -46,6 +52,8 @@ pub(crate) struct Arguments {
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
+    baseline: Chosen,
+    #[command(flatten)]
     nodes: Nodes,
 }
 
@@ -60,31 +68,29 @@ enum Output {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { file, output, nodes } = arguments;
-    let loaded = input::profiles_for(file, &platform::usual_container(nodes.arch()))?;
+    let Arguments { file, output, baseline, nodes } = arguments;
+    let container = platform::usual_container(nodes.arch());
+    let baseline = baseline.read(Some(file), &container)?;
+    let loaded = input::profiles_for(file, &container)?;
     let mut documents = Vec::new();
     for one in &loaded {
-        let explanation =
-            explain(&one.profile, nodes.runtime(), nodes.arch()).with_context(|| one.name.clone())?;
+        let explanation = explain(&one.profile, nodes.runtime(), nodes.arch(), &baseline)
+            .with_context(|| one.name.clone())?;
         documents.push(Document::new(&one.name, explanation));
     }
-    let out = console.out();
     match output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut *out, &documents)?;
-            writeln!(out)?;
-        }
+        Output::Json => output::json(&documents, console.out())?,
         Output::Text => {
             for (number, document) in documents.iter().enumerate() {
                 if number > 0 {
-                    writeln!(out)?;
+                    writeln!(console.out())?;
                 }
-                text::write(document, out)?;
+                text::write(document, console.styled())?;
             }
         }
         Output::Markdown => {
             for document in &documents {
-                markdown::write(document, out)?;
+                markdown::write(document, console.out())?;
             }
         }
     }

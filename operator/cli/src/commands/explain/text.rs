@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 
 use super::document::{Against, Call, Document, Group, Named};
-use crate::layout::{counted, wrapped};
+use crate::{
+    answer::Answer,
+    layout::{counted, wrapped},
+};
 
 const WIDTH: usize = 110;
 /// The width of what stands before texts.
@@ -19,9 +22,10 @@ const RESTRICTED: usize = 6;
 const TITLE: Style = Style::new().bold();
 const BEYOND: Style = AnsiColor::Yellow.on_default().bold();
 
-pub(super) fn write(document: &Document<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(document: &Document<'_>, out: &mut Answer<impl Write>) -> io::Result<()> {
     let Document { profile, architecture, default, companions, calls, .. } = document;
-    writeln!(out, "{TITLE}{profile}{TITLE:#} on {architecture}")?;
+    out.paint(TITLE, profile)?;
+    writeln!(out, " on {architecture}")?;
     labelled("by default a call", default, out)?;
     let mut counts = vec![format!("{} allowed", calls.allowed)];
     counts.extend((calls.by_arguments > 0).then(|| format!("{} by their arguments", calls.by_arguments)));
@@ -36,12 +40,12 @@ pub(super) fn write(document: &Document<'_>, out: &mut dyn Write) -> io::Result<
     labelled("system calls", &format!("{}; {through}", counts.join(", ")), out)?;
     match &document.runtime_default {
         Some(against) => write_against(against, out)?,
-        None => labelled("runtime default", "none is known of this architecture", out)?,
+        None => labelled("compared with", "nothing: no runtime default of this architecture is known", out)?,
     }
-    writeln!(
-        out,
-        "\n{TITLE}What reviewers look for{TITLE:#}  (+ beyond the runtime default, ? by its arguments)"
-    )?;
+    write_kept(document, out)?;
+    writeln!(out)?;
+    out.paint(TITLE, "What reviewers look for")?;
+    writeln!(out, "  (+ beyond what it is compared with, ? by its arguments)")?;
     let (none, some): (Vec<_>, Vec<_>) = document.groups.iter().partition(|group| group.calls.is_empty());
     for group in some {
         write_group(group, out)?;
@@ -53,9 +57,19 @@ pub(super) fn write(document: &Document<'_>, out: &mut dyn Write) -> io::Result<
     write_arguments(document, out)
 }
 
-fn write_against(against: &Against, out: &mut dyn Write) -> io::Result<()> {
-    let how = if against.observed { "" } else { ", derived from its source" };
-    labelled("runtime default", &format!("{}{how}", against.source), out)?;
+fn write_kept(document: &Document<'_>, out: &mut Answer<impl Write>) -> io::Result<()> {
+    for (number, kept) in document.keeps_privileges.iter().enumerate() {
+        if number == 0 {
+            out.paint(BEYOND, "keeps privileges that the pod gave up")?;
+            writeln!(out, ", unless it has allowPrivilegeEscalation: false")?;
+        }
+        labelled("", kept, out)?;
+    }
+    Ok(())
+}
+
+fn write_against(against: &Against, out: &mut Answer<impl Write>) -> io::Result<()> {
+    labelled("compared with", &against.source, out)?;
     labelled("  allows beyond it", &names(&against.beyond), out)?;
     labelled("  denies besides", &names(&against.less), out)
 }
@@ -76,7 +90,7 @@ fn names(calls: &[Named]) -> String {
     format!("{}: {}{more}", counted(calls.len(), "call"), shown.join(", "))
 }
 
-fn write_group(group: &Group, out: &mut dyn Write) -> io::Result<()> {
+fn write_group(group: &Group, out: &mut Answer<impl Write>) -> io::Result<()> {
     let beyond = group.calls.iter().any(|call| call.beyond);
     let style = if beyond { BEYOND } else { Style::new() };
     let mut shown: Vec<&Call> = group.calls.iter().collect();
@@ -91,7 +105,8 @@ fn write_group(group: &Group, out: &mut dyn Write) -> io::Result<()> {
     let text = format!("{}{more}", names.join(", "));
     for (number, line) in wrapped(&text, WIDTH - LABEL - 2).iter().enumerate() {
         let label = if number == 0 { group.name } else { "" };
-        writeln!(out, "{style}{label:<LABEL$}{style:#}  {line}")?;
+        out.paint(style, format_args!("{label:<LABEL$}"))?;
+        writeln!(out, "  {line}")?;
     }
     if beyond {
         labelled("", group.why, out)?;
@@ -110,11 +125,13 @@ fn mark(call: &Call) -> String {
     format!("{before}{}{after}", call.name)
 }
 
-fn write_arguments(document: &Document<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn write_arguments(document: &Document<'_>, out: &mut Answer<impl Write>) -> io::Result<()> {
     if document.arguments.is_empty() {
         return Ok(());
     }
-    writeln!(out, "\n{TITLE}Decided by arguments{TITLE:#}")?;
+    writeln!(out)?;
+    out.paint(TITLE, "Decided by arguments")?;
+    writeln!(out)?;
     for restriction in document.arguments.iter().take(RESTRICTED) {
         let doubt =
             if restriction.certain { "" } else { " (unsure: libseccomp may merge these rules otherwise)" };
@@ -129,7 +146,7 @@ fn write_arguments(document: &Document<'_>, out: &mut dyn Write) -> io::Result<(
     }
 }
 
-fn labelled(label: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+fn labelled(label: &str, text: &str, out: &mut Answer<impl Write>) -> io::Result<()> {
     for (number, line) in wrapped(text, WIDTH - LABEL - 2).iter().enumerate() {
         writeln!(out, "{:<LABEL$}  {line}", if number == 0 { label } else { "" })?;
     }

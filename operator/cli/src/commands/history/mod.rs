@@ -79,17 +79,16 @@ fn table(
 ) -> Result<()> {
     let mut table = Table::new(["DIGEST", "SEQUENCE", "STATE", "BECAME CURRENT", "PODS"]);
     for (position, revision) in revisions.iter().enumerate() {
-        let state = match (position, profile.pin.is_some()) {
-            (0, true) => "current, pinned",
-            (0, false) => "current",
-            _ => "kept",
-        };
+        let mut state = revisions::state(revision.revoked.as_deref(), position == 0);
+        if position == 0 && profile.pin.is_some() && revision.revoked.is_none() {
+            state.push_str(", pinned");
+        }
         let since =
             revision.since.as_ref().map(|since| format!("{} ago", age(Some(since), Timestamp::now())));
         table.push(vec![
             revision.digest.short(),
             revision.sequence.to_string(),
-            state.to_owned(),
+            state,
             since.unwrap_or_else(|| "?".to_owned()),
             users.map_or_else(
                 || "?".to_owned(),

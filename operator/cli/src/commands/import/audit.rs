@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use portcullis_api::ProfileSpec;
 use portcullis_profile::{
-    docker,
-    import::audit::{Audit, AuditLog, Program, Seen},
+    Action, docker,
+    import::audit::{Audit, AuditLog, Program, Seen, is_runtime},
     is_printable,
 };
 use serde_json::{Value, json};
@@ -18,8 +18,9 @@ use super::{
     source,
 };
 use crate::{
-    console::Console,
+    console::{self, Console},
     example::{self, Example},
+    output, platform,
     table::Table,
     verdict::Verdict,
 };
@@ -28,8 +29,10 @@ pub(super) const LONG: &str = "\
 Say which calls seccomp logged, by program, or make a profile of them.
 
 Reads records of type 1326 (SECCOMP) as auditd writes them (/var/log/audit/audit.log), as they stand in the kernel log (dmesg, \
-journalctl -k) and as journald writes them itself (journalctl _TRANSPORT=audit); other lines are passed over and \
-counted. The kernel always logs calls that a profile logs (SCMP_ACT_LOG) or kills for, and those that fail with an errno \
+journalctl -k) and as journald writes them itself (journalctl _TRANSPORT=audit), with `ausearch -i` and \
+`journalctl -o json` too, and the lines of snappy-debug and of the Security Profiles Operator's enricher. Compressed \
+files (.gz) are unpacked. Other lines are passed over and counted. An event that the journal has twice counts once. A log \
+without any record does not say that nothing was denied: that is an error, unless --allow-empty is set. The kernel always logs calls that a profile logs (SCMP_ACT_LOG) or kills for, and those that fail with an errno \
 only under SECCOMP_FILTER_FLAG_LOG. Without auditd its own log keeps 10 records in 5 seconds, so a call may be missing.";
 
 /// How to say it.
@@ -63,46 +66,75 @@ pub(super) struct Arguments {
     /// How to say it.
     #[arg(long, short, value_name = "FORM", default_value = "table")]
     output: Output,
+    /// Take a log without any record of seccomp for an answer: that nothing was logged.
+    #[arg(long)]
+    allow_empty: bool,
     #[command(flatten)]
     options: Options,
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { files, output, options } = arguments;
+    let Arguments { files, output, allow_empty, options } = arguments;
     let generation = options.generation()?;
     let mut log = AuditLog::default();
     for file in files {
-        let mut audit = Audit::default();
+        let mut audit = Audit::new(platform::host_arch());
         source::read(file, |piece| audit.feed(piece))?;
         let read = audit.finish();
         source::say_unread(&source::name(file), &read.unread);
         log.absorb(read);
     }
+    let makes_profile = matches!(output, Output::Profile | Output::Cr);
+    if log.records == 0 && (makes_profile || !allow_empty) {
+        bail!(empty(&log, makes_profile));
+    }
+    say_of_records(&log);
     let found = format!("{} of seccomp among {}", counted(log.records, "record"), counted(log.lines, "line"));
     let form = match output {
         Output::Table => {
             write_table(&log, console)?;
-            crate::console::note(&found);
+            console::note(&found);
             return Ok(Verdict::Yes);
         }
         Output::Json => {
-            serde_json::to_writer_pretty(console.out(), &document(&log)).context("can't write the answer")?;
-            writeln!(console.out())?;
+            output::json(&document(&log), console.out())?;
             return Ok(Verdict::Yes);
         }
         Output::Profile => Form::Oci,
         Output::Cr => Form::Cr,
     };
-    if log.records == 0 {
-        bail!(
-            "no record of seccomp was found among {}, so there is nothing to allow",
-            counted(log.lines, "line")
-        );
-    }
     let generated = log.observed().profile(&generation);
     let origin = Origin { kind: "audit records", files: files.clone(), found };
-    options.write(&generated.profile, form, &origin, ProfileSpec::default(), console.out())?;
+    options.write(&generated.profile, form, &origin, ProfileSpec::default(), console.document())?;
     Ok(Verdict::Yes)
+}
+
+/// Why there is no answer where no record was read.
+fn empty(log: &AuditLog, makes_profile: bool) -> String {
+    let found = format!("no record of seccomp was found among {}", counted(log.lines, "line"));
+    if makes_profile {
+        return format!("{found}, so there is nothing to allow");
+    }
+    format!(
+        "{found}. That does not say that nothing was denied: the kernel logs denials with an errno only where the filter has \
+         SECCOMP_FILTER_FLAG_LOG, and the records may be in another file (/var/log/audit/audit.log, `journalctl -k`). \
+         --allow-empty takes it for an answer"
+    )
+}
+
+/// Says what a reader of the records has to know.
+fn say_of_records(log: &AuditLog) {
+    if log.repeated > 0 {
+        let records = counted(log.repeated, "record");
+        console::note(&format!(
+            "{records} passed over: the journal has these events twice, and they count once"
+        ));
+    }
+    if log.programs.keys().flatten().any(|program| is_runtime(program)) {
+        console::note(
+            "runc:[...] is the container runtime itself, before it executes the program; `runtime-base` lists what it calls",
+        );
+    }
 }
 
 /// A program's calls by architecture, the most frequent first.
@@ -132,7 +164,7 @@ fn write_table(log: &AuditLog, console: &mut Console) -> Result<()> {
             table.push(vec![
                 shown(name.as_deref()),
                 docker::arch_name(seen.arch).to_string(),
-                seen.action.as_str().trim_start_matches("SCMP_ACT_").to_owned(),
+                seen.action.map_or("-", |action| action.as_str().trim_start_matches("SCMP_ACT_")).to_owned(),
                 count.to_string(),
                 seen.name.as_str().to_owned(),
             ]);
@@ -153,12 +185,13 @@ fn document(log: &AuditLog) -> Value {
                     json!({
                         "name": seen.name.as_str(),
                         "architecture": seen.arch.as_str(),
-                        "action": seen.action.as_str(),
+                        "action": seen.action.map(Action::as_str),
                         "count": count,
                     })
                 })
                 .collect();
-            json!({ "program": name, "calls": calls })
+            let runtime = name.as_deref().is_some_and(is_runtime);
+            json!({ "program": name, "runtime": runtime, "calls": calls })
         })
         .collect();
     let unread: Vec<Value> = log
@@ -176,6 +209,7 @@ fn document(log: &AuditLog) -> Value {
         "programs": programs,
         "lines": log.lines,
         "records": log.records,
+        "repeatedRecords": log.repeated,
         "otherLines": log.others,
         "unread": unread,
     })

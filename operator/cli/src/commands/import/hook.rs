@@ -70,6 +70,6 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         files: vec![file.clone()],
         found: counted(names as u64, "call"),
     };
-    made.options.write(&profile, made.output, &origin, ProfileSpec::default(), console.out())?;
+    made.options.write(&profile, made.output, &origin, ProfileSpec::default(), console.document())?;
     Ok(Verdict::Yes)
 }

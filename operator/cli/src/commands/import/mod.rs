@@ -16,6 +16,8 @@ use crate::{
     verdict::Verdict,
 };
 
+pub(super) use strace::refusal;
+
 const EXAMPLES: &[Example] = &[
     Example {
         about: "A profile of what strace saw",

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use flate2::read::MultiGzDecoder;
 use indicatif::{ProgressBar, ProgressStyle};
 use portcullis_profile::import::Unread;
 
@@ -20,11 +21,12 @@ pub(super) fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
-/// Reads a file, or standard input where the path is `-`, and shows on a terminal how far it is.
+/// Reads a file, or standard input where the path is `-`, and shows on a terminal how far it is. What gzip packed is
+/// unpacked.
 pub(super) fn read(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
     let name = name(path);
     let failed = || format!("can't read {name}");
-    let (mut input, length): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
+    let (input, length): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
         (Box::new(io::stdin().lock()), None)
     } else {
         let file = File::open(path).with_context(failed)?;
@@ -36,20 +38,28 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
         (Box::new(file), Some(metadata.len()).filter(|_| metadata.is_file()))
     };
     let bar = bar(&name, length);
+    let mut input = unpacked(bar.wrap_read(input)).with_context(failed)?;
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         match input.read(&mut piece) {
             Ok(0) => break,
-            Ok(length) => {
-                each(&piece[..length]);
-                bar.inc(length as u64);
-            }
+            Ok(length) => each(&piece[..length]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).with_context(failed),
         }
     }
     bar.finish_and_clear();
     Ok(())
+}
+
+/// What gzip packed, as `logrotate` and `strace -o '|gzip'` leave it, is unpacked; anything else stays.
+fn unpacked<'r>(mut input: impl Read + 'r) -> io::Result<Box<dyn Read + 'r>> {
+    const GZIP: [u8; 2] = [0x1f, 0x8b];
+    let mut head = Vec::new();
+    input.by_ref().take(GZIP.len() as u64).read_to_end(&mut head)?;
+    let is_packed = head == GZIP;
+    let whole = io::Cursor::new(head).chain(input);
+    Ok(if is_packed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
 }
 
 /// A bar that shows itself where somebody looks, and only for what takes long.

@@ -85,6 +85,9 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         let (observed, summary) = read(file, native, &calls)?;
         let name = source::name(file);
         source::say_unread(&name, &summary.unread);
+        if let Some(line) = summary.refused {
+            console::note(&refusal(&name, line));
+        }
         if observed.is_empty() {
             console::note(&format!("{name}: no system call in {}", counted(summary.lines, "line")));
         }
@@ -112,8 +115,22 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             counted(lines, "line")
         ),
     };
-    made.options.write(&generated.profile, made.output, &origin, ProfileSpec::default(), console.out())?;
+    made.options.write(
+        &generated.profile,
+        made.output,
+        &origin,
+        ProfileSpec::default(),
+        console.document(),
+    )?;
     Ok(Verdict::Yes)
+}
+
+/// What to say of a trace in which a filter refused a call.
+pub(in crate::commands) fn refusal(name: &str, line: u64) -> String {
+    format!(
+        "{name}: line {line}: a filter refused a call (SIGSYS), so the trace ends early, and lacks what the program calls after it: \
+         trace it without that filter"
+    )
 }
 
 /// One trace: each is of processes of its own, and may have its own table at the end.

@@ -7,7 +7,7 @@ use portcullis_profile::lint::Severity;
 use serde::Serialize;
 
 use super::Report;
-use crate::input::Position;
+use crate::{input::Position, output};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,7 +88,5 @@ pub(super) fn write(report: &Report<'_>, out: &mut dyn Write) -> Result<()> {
             unreadable: report.unreadable.len(),
         },
     };
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    writeln!(out)?;
-    Ok(())
+    output::json(&document, out)
 }

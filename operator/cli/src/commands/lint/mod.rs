@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use portcullis_profile::{
     Arch,
-    lint::{Finding, LintContext, Severity, lint},
+    lint::{Code, Finding, LintContext, Severity, lint},
 };
 
 use crate::{
@@ -119,6 +119,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
                         Err(unreadable) => report.unreadable.push(unreadable),
                         Ok(loaded) => {
                             report.profiles += 1;
+                            report.findings.extend(of_file(loaded));
                             let findings = lint(&loaded.profile, &context);
                             report
                                 .findings
@@ -134,7 +135,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         anyhow::bail!("there is no seccomp profile in what was read, so nothing was checked");
     }
     match output {
-        Output::Text => text::write(&report, console.out())?,
+        Output::Text => text::write(&report, console.styled())?,
         Output::Json => json::write(&report, console.out())?,
         Output::Sarif => sarif::write(&report, console.out())?,
     }
@@ -149,6 +150,26 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     } else {
         Verdict::Yes
     })
+}
+
+/// What is wrong with a profile's file.
+fn of_file(loaded: &Loaded) -> impl Iterator<Item = Placed<'_>> {
+    let placed = move |code, path: &str, message: String, position| Placed {
+        loaded,
+        finding: Finding::new(code, path.to_owned(), message.clone()),
+        path: path.to_owned(),
+        message,
+        position,
+    };
+    let not_json = loaded.not_json.iter().map(move |problem| {
+        let position = problem.position.unwrap_or_else(|| loaded.source.own_position(""));
+        placed(Code::NotJson, "", problem.message.clone(), position)
+    });
+    let idle_keys = loaded.idle_keys.iter().map(move |path| {
+        let message = "no format of profiles has this key, and a runtime drops it".to_owned();
+        placed(Code::UnknownKey, path, message, loaded.source.own_position(path))
+    });
+    not_json.chain(idle_keys)
 }
 
 fn place(loaded: &Loaded, finding: Finding) -> Placed<'_> {

@@ -13,7 +13,7 @@ use portcullis_profile::{
 use serde_json::{Value, json};
 
 use super::Report;
-use crate::input::Position;
+use crate::{input::Position, output};
 
 const SCHEMA: &str =
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -22,9 +22,7 @@ const LINT_PAGE: &str = "docs/lint.md";
 const UNREADABLE: &str = "unreadable";
 
 pub(super) fn write(report: &Report<'_>, out: &mut dyn Write) -> Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &document(report))?;
-    writeln!(out)?;
-    Ok(())
+    output::json(&document(report), out)
 }
 
 fn document(report: &Report<'_>) -> Value {

@@ -6,21 +6,25 @@ use anstyle::{AnsiColor, Style};
 use portcullis_profile::lint::Severity;
 
 use super::Report;
-use crate::layout::{counted, wrapped};
+use crate::{
+    answer::Answer,
+    layout::{counted, wrapped},
+};
 
 /// The width of the longest line; an editor's or a terminal's usual half.
 const WIDTH: usize = 100;
 /// The width of the labels before texts: that of a code and the longest severity.
 const LABEL: usize = 13;
 
-pub(super) fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write(report: &Report<'_>, out: &mut Answer<impl Write>) -> io::Result<()> {
     for placed in &report.findings {
         let finding = &placed.finding;
         let style = style(finding.severity);
         let code = finding.code.as_str();
         let severity = finding.severity.as_str();
         let path = if placed.path.is_empty() { String::new() } else { format!("{}: ", placed.path) };
-        writeln!(out, "{style}{code} {severity:<7}{style:#}  {path}{}", placed.message)?;
+        out.paint(style, format_args!("{code} {severity:<7}"))?;
+        writeln!(out, "  {path}{}", placed.message)?;
         let position = placed.position;
         let single = placed.loaded.name == placed.loaded.source.file;
         let which = if single { "" } else { &placed.loaded.name[placed.loaded.source.file.len()..] };
@@ -36,7 +40,7 @@ pub(super) fn write(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> 
     if report.profiles == 0 && !report.unreadable.is_empty() { Ok(()) } else { summary(report, out) }
 }
 
-fn summary(report: &Report<'_>, out: &mut dyn Write) -> io::Result<()> {
+fn summary(report: &Report<'_>, out: &mut Answer<impl Write>) -> io::Result<()> {
     let found: Vec<String> =
         [(Severity::Error, "error"), (Severity::Warning, "warning"), (Severity::Info, "info")]
             .into_iter()

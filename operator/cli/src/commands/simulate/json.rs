@@ -17,6 +17,7 @@ use super::{
     trace::{self, Group},
     words,
 };
+use crate::output;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -132,9 +133,7 @@ pub(super) fn write(answer: &Answer<'_>, out: &mut dyn Write) -> Result<()> {
             }
         },
     };
-    serde_json::to_writer_pretty(&mut *out, &document)?;
-    writeln!(out)?;
-    Ok(())
+    output::json(&document, out)
 }
 
 fn size(bound: &ProgramBound) -> Size {

@@ -15,7 +15,7 @@ use portcullis_profile::{
 };
 
 use super::{Filter, source, words};
-use crate::console;
+use crate::{commands::import::refusal, console};
 
 /// How many distinct calls are listed.
 const LISTED: usize = 40;
@@ -74,6 +74,9 @@ pub(super) fn strace(filters: &[Filter], native: Arch, path: &Path) -> Result<Ve
     for (reason, count, examples) in read.unread.by_reason().filter(|(_, count, _)| *count > 0) {
         let example = examples.first().map(|one| format!(", such as line {}: {}", one.line, one.text));
         console::note(&format!("{name}: {count} {}{}", reason.as_str(), example.unwrap_or_default()));
+    }
+    if let Some(line) = read.refused {
+        console::note(&refusal(&name, line));
     }
     groups(filters, simulations, path)
 }

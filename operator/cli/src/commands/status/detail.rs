@@ -6,7 +6,11 @@ use k8s_openapi::jiff::Timestamp;
 use portcullis_api::ConditionType;
 
 use super::gather::{Line, Report, Usage};
-use crate::{cluster::age::age, table::Table};
+use crate::{
+    cluster::{age::age, revisions::state},
+    layout::one_line,
+    table::Table,
+};
 
 /// Writes what there is to say of the profile that was asked for.
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -23,7 +27,7 @@ fn head(line: &Line, out: &mut dyn Write) -> io::Result<()> {
     let of = line.namespace.as_ref().map(|namespace| format!(" in the namespace {namespace}"));
     writeln!(out, "{} {}{}", line.kind, line.name, of.unwrap_or_default())?;
     let now = Timestamp::now();
-    let mut say = |what: &str, text: &str| writeln!(out, "  {what:<10} {text}");
+    let mut say = |what: &str, text: &str| writeln!(out, "  {:<10} {}", one_line(what), one_line(text));
     match line.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str()) {
         Some(ready) => {
             let answer = if line.ready { "yes".to_owned() } else { format!("no ({})", ready.reason) };
@@ -74,7 +78,7 @@ fn revisions(line: &Line, out: &mut dyn Write) -> io::Result<()> {
         table.push(vec![
             format!("  {}", revision.digest.short()),
             revision.sequence.to_string(),
-            if revision.current { "current" } else { "kept" }.to_owned(),
+            state(revision.revoked.as_deref(), revision.current),
             since.unwrap_or_else(|| "?".to_owned()),
             revision.pods.map_or_else(|| "?".to_owned(), |pods| pods.to_string()),
         ]);
@@ -107,7 +111,7 @@ fn warnings(line: &Line, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\nWarnings (docs/lint.md explains the codes)")?;
     for warning in &line.warnings {
         let place = if warning.path.is_empty() { String::new() } else { format!("{}: ", warning.path) };
-        writeln!(out, "  {}  {place}{}", warning.code, warning.message)?;
+        writeln!(out, "  {}", one_line(&format!("{}  {place}{}", warning.code, warning.message)))?;
     }
     Ok(())
 }

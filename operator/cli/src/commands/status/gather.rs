@@ -71,6 +71,9 @@ pub(super) struct RevisionLine {
     pub(super) digest: Digest,
     pub(super) sequence: i64,
     pub(super) current: bool,
+    /// Why an administrator revoked it, so that no node has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revoked: Option<String>,
     /// When it became the current one, last; absent where revisions could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) since: Option<Time>,
@@ -202,19 +205,34 @@ fn revision_lines(
     history: Option<&[Revision]>,
     users: Option<&Users>,
 ) -> Vec<RevisionLine> {
-    let kept = profile.status.revisions.iter();
-    kept.map(|summary| RevisionLine {
+    let pods = |digest: &Digest| {
+        let users = users.filter(|_| history.is_some())?;
+        Some(users.revisions.get(digest).copied().unwrap_or_default())
+    };
+    let kept = profile.status.revisions.iter().map(|summary| RevisionLine {
         digest: summary.digest,
         sequence: summary.sequence,
         current: profile.status.digest == Some(summary.digest),
+        revoked: None,
         since: history
             .and_then(|history| history.iter().find(|revision| revision.digest == summary.digest))
             .and_then(|revision| revision.since.clone()),
-        pods: users
-            .filter(|_| history.is_some())
-            .map(|users| users.revisions.get(&summary.digest).copied().unwrap_or_default()),
-    })
-    .collect()
+        pods: pods(&summary.digest),
+    });
+    // A status names what nodes have.
+    let revoked = history.into_iter().flatten().filter(|revision| revision.revoked.is_some());
+    let revoked = revoked.map(|revision| RevisionLine {
+        digest: revision.digest,
+        sequence: revision.sequence,
+        current: false,
+        revoked: revision.revoked.clone(),
+        since: revision.since.clone(),
+        pods: pods(&revision.digest),
+    });
+    let is_revoked = |line: &RevisionLine| {
+        history.into_iter().flatten().any(|one| one.digest == line.digest && one.revoked.is_some())
+    };
+    kept.filter(|line| !is_revoked(line)).chain(revoked).collect()
 }
 
 fn usage_of(users: &Users, ages_known: bool) -> Usage {

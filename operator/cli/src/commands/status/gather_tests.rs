@@ -162,6 +162,25 @@ async fn the_detail_says_everything_in_words() {
 }
 
 #[tokio::test]
+async fn a_revoked_revision_is_listed_with_its_reason_and_who_runs_under_it() {
+    let cluster = fake::cluster(|asked| {
+        if !asked.path.ends_with("/seccomprevisions") {
+            return answer(&asked);
+        }
+        let mut revoked = revision(OLD, 1, "2026-01-01T00:00:00Z");
+        revoked["metadata"]["annotations"]["portcullis.dev/revoked"] = json!("too loose");
+        fake::list(&[revoked, revision(NEW, 2, "2026-01-02T00:00:00Z")])
+    });
+    let mut out = Vec::new();
+    detail::write(&ask(&cluster, None).await, &mut out).unwrap();
+    let said = String::from_utf8(out).unwrap();
+    // The status is from before.
+    let line = said.lines().filter(|line| line.contains("111111111111   1")).collect::<Vec<_>>();
+    assert_eq!(line.len(), 1, "{said}");
+    assert!(line[0].contains("revoked: too loose") && line[0].ends_with('2'), "{said}");
+}
+
+#[tokio::test]
 async fn a_missing_definition_is_an_error() {
     let cluster = fake::cluster(|_| fake::refusal(StatusCode::NOT_FOUND, "NotFound", "404 page not found"));
     let question = Question { cluster: &cluster, scope: Scope::All, one: None };

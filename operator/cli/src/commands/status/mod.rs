@@ -10,15 +10,11 @@ use clap::Args;
 use clap_complete::ArgValueCandidates;
 
 use crate::{
-    cluster::{
-        self, Connection, Everywhere,
-        follow::check_format,
-        output::{self, Output},
-        profiles::Reference,
-    },
+    cluster::{self, Connection, Everywhere, follow::check_format, profiles::Reference},
     complete,
     console::Console,
     example::{self, Example},
+    output::{self, Output},
     verdict::Verdict,
 };
 

@@ -1,11 +1,12 @@
 //! Recordings: what is to be done next, without and with a mock API server.
 
+mod invitations;
 mod output;
 mod requests;
 mod steps;
 
 use k8s_openapi::jiff::Timestamp;
-use portcullis_api::{SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
+use portcullis_api::{INVITED_ANNOTATION, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
 use portcullis_profile::{
     Arch,
     recording::{Call, Exit, Ledger, Mark, Observation, Platform, Seen, Signals, Source, Subject},
@@ -59,7 +60,7 @@ fn whole(mut observation: Observation) -> Observation {
     observation
 }
 
-/// A node's part.
+/// The part of a node that is invited.
 fn part(node: &str, version: &str, seen: &[(&str, Observation)]) -> SeccompRecordingPart {
     let mut ledger = Ledger::default();
     ledger.on(Platform { kernel: "6.18".to_owned(), runtime: "containerd://2".to_owned() });
@@ -70,6 +71,17 @@ fn part(node: &str, version: &str, seen: &[(&str, Observation)]) -> SeccompRecor
         ledger.report(source, subject, observation);
     }
     let spec = SeccompRecordingPartSpec::of_node("web", "uid-1", node, &ledger);
+    let mut part = object(node, version, spec);
+    part.metadata.annotations = Some([(INVITED_ANNOTATION.to_owned(), "uid-1".to_owned())].into());
+    part
+}
+
+/// The part by which a node's recorder asks.
+fn question(node: &str, version: &str) -> SeccompRecordingPart {
+    object(node, version, SeccompRecordingPartSpec::asking("web", "uid-1", node))
+}
+
+fn object(node: &str, version: &str, spec: SeccompRecordingPartSpec) -> SeccompRecordingPart {
     let mut part = SeccompRecordingPart::new(&spec.object_name(), spec);
     part.metadata.namespace = Some("shop".to_owned());
     part.metadata.uid = Some(format!("part-{node}"));

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use portcullis_api::{Mode, RecordingStatus, SeccompProfile};
-use portcullis_profile::recording::Tally;
+use portcullis_profile::{Baseline, recording::Tally};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -22,7 +22,11 @@ fn basis(calls: &[(&str, u64)], ended: bool) -> Basis {
 }
 
 fn decide(basis: &Basis, existing: Option<SeccompProfile>) -> Write {
-    write(basis, existing, basis.recording.profile_of(&basis.tally, &[]).unwrap().spec)
+    write(
+        basis,
+        existing,
+        basis.recording.profile_of(&basis.tally, &[], &Baseline::strictest()).unwrap().spec,
+    )
 }
 
 fn created(basis: &Basis) -> SeccompProfile {

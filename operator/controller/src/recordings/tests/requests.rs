@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use portcullis_api::Owner;
 use portcullis_runtime::Process;
 
 use super::*;
@@ -9,10 +10,11 @@ use crate::{
     mock::{Asked, Server, shared},
     nodes::NodeFacts,
     recordings::{Recordings, work},
+    world::World,
 };
 
-struct Scenario {
-    recordings: Arc<Recordings>,
+pub(super) struct Scenario {
+    pub(super) recordings: Arc<Recordings>,
     server: Server,
     process: Process,
 }
@@ -21,7 +23,7 @@ const PROFILES: &str = "/apis/portcullis.dev/v1alpha1/namespaces/shop/seccomppro
 const STATUS: &str = "PATCH /apis/portcullis.dev/v1alpha1/namespaces/shop/seccomprecordings/web/status";
 
 impl Scenario {
-    fn new(spec: &Value) -> Self {
+    pub(super) fn new(spec: &Value) -> Self {
         let process = Process::new("controller").unwrap();
         let (client, server) = Server::new();
         let shared = shared(&process, client.clone());
@@ -37,14 +39,14 @@ impl Scenario {
         Self { recordings, server, process }
     }
 
-    async fn asked(&mut self, line: &str) -> Asked {
+    pub(super) async fn asked(&mut self, line: &str) -> Asked {
         let asked = self.server.asked().await;
         assert_eq!(asked.line(), line);
         asked
     }
 
     /// The status is written, and answered.
-    async fn status(&mut self) -> Value {
+    pub(super) async fn status(&mut self) -> Value {
         let asked = self.asked(STATUS).await;
         assert!(asked.is_apply());
         assert_eq!(asked.body["metadata"]["uid"], "uid-1");
@@ -56,7 +58,7 @@ impl Scenario {
     }
 
     /// Nothing more is asked for so long.
-    async fn rests(self, time: Duration) {
+    pub(super) async fn rests(self, time: Duration) {
         tokio::time::sleep(time).await;
         self.process.shutdown.cancel();
         drop(self.recordings);
@@ -179,6 +181,34 @@ async fn a_base_that_is_missing_is_named() {
     create.answer(&body);
     let status = scenario.status().await;
     assert_eq!(status["notes"], json!(["left to the bases, which allow them: read"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_is_held_to_what_stands_in_the_runtime_defaults_place() {
+    let mut scenario = Scenario::new(&json!({"output": {"create": true}}));
+    let chosen = Owner::cluster("standard").unwrap();
+    let shared = scenario.recordings.shared.clone();
+    {
+        let mut world = shared.world();
+        let lasting = crate::settings::Lasting::default();
+        let empty =
+            World::new("profiles".to_owned(), shared.bounds.clone(), lasting, tokio::time::Instant::now());
+        *world = std::mem::replace(&mut *world, empty).with_baseline(Some(chosen));
+    }
+    // Nothing is made before it is known.
+    let begun = tokio::time::Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    shared.change(|world, _| world.all_synced());
+    let status = scenario.status().await;
+    assert!(begun.elapsed() >= Duration::from_secs(30), "{:?}", begun.elapsed());
+    assert_eq!(words(&status, "ProfileCreated"), created("NotMade", "False"));
+    let message = status["conditions"][2]["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("ClusterSeccompProfile standard, which the controller was told"),
+        "{message}"
+    );
+    drop(shared);
+    scenario.rests(Duration::from_secs(200)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,34 +11,34 @@ use crate::recordings::{
     picture::{GONE_FOR, Picture, STATUS_PACE, Step},
 };
 
-struct Scene {
-    picture: Picture,
+pub(super) struct Scene {
+    pub(super) picture: Picture,
     here: HashSet<String>,
     begun: Instant,
     /// Seconds since then.
-    now: u64,
+    pub(super) now: u64,
 }
 
 impl Scene {
-    fn new(spec: &Value) -> Self {
-        let mut picture = Picture::default();
+    pub(super) fn new(spec: &Value) -> Self {
+        let mut picture = Picture::new(2);
         picture.recording_applied(key(), read(&recording(spec)));
         picture.all_synced();
         let here = ["n1", "n2"].map(str::to_owned).into();
         Self { picture, here, begun: Instant::now(), now: 0 }
     }
 
-    fn now(&self) -> Instant {
+    pub(super) fn now(&self) -> Instant {
         self.begun + Duration::from_secs(self.now)
     }
 
-    fn step(&mut self) -> Step {
+    pub(super) fn step(&mut self) -> Step {
         let now = self.now();
         self.picture.step(&key(), &self.here, now, at(i64::try_from(self.now).unwrap()))
     }
 
     /// The status that is to be written; it is, and the watch shows it.
-    fn status(&mut self) -> RecordingStatus {
+    pub(super) fn status(&mut self) -> RecordingStatus {
         let step = self.step();
         let Step::Status(status) = step else { panic!("no status is to be written: {step:?}") };
         let now = self.now();
@@ -47,7 +47,7 @@ impl Scene {
         serde_json::from_value(serde_json::to_value(&*status).unwrap()).unwrap()
     }
 
-    fn waits(&mut self) -> Option<Duration> {
+    pub(super) fn waits(&mut self) -> Option<Duration> {
         match self.step() {
             Step::Wait(at) => at.map(|at| at - self.now()),
             other => panic!("there is something to do: {other:?}"),
@@ -67,7 +67,7 @@ fn words(status: &RecordingStatus, kind: &str) -> [String; 2] {
 
 #[test]
 fn nothing_is_said_before_everything_is_known() {
-    let mut picture = Picture::default();
+    let mut picture = Picture::new(2);
     picture.recording_applied(key(), read(&recording(&json!({}))));
     let step = picture.step(&key(), &HashSet::new(), Instant::now(), at(0));
     assert_eq!(step, Step::Wait(None));
@@ -345,4 +345,35 @@ fn a_profile_loses_no_call_because_a_part_can_not_be_read() {
     assert_eq!(scene.waits(), None, "no profile is made of what is left");
     scene.picture.part_applied(part("n2", "2", &[("", saw(&[("write", 5)], 0))]));
     assert!(matches!(scene.step(), Step::Make(_)));
+}
+
+#[test]
+fn the_newest_recordings_beyond_the_number_are_told_so_and_take_the_place_of_one_that_goes() {
+    let mut picture = Picture::new(2);
+    let named = |name: &str| Key { namespace: "shop".to_owned(), name: name.to_owned() };
+    for (name, second) in [("b", 2), ("c", 3), ("a", 1), ("far-1", 8), ("far-0", 7)] {
+        let mut object = recording(&json!({}));
+        object["metadata"]["name"] = json!(name);
+        object["metadata"]["uid"] = json!(name);
+        object["metadata"]["creationTimestamp"] = json!(at(second).to_string());
+        picture.recording_applied(named(name), read(&object));
+    }
+    picture.all_synced();
+    let said = |picture: &mut Picture, name: &str| match picture.step(
+        &named(name),
+        &HashSet::new(),
+        Instant::now(),
+        at(10),
+    ) {
+        Step::Status(status) => status.conditions[0].reason.clone(),
+        step => format!("{step:?}"),
+    };
+    assert_eq!(
+        ["a", "b", "c", "far-0"].map(|name| said(&mut picture, name)),
+        ["WaitingForPods", "WaitingForPods", "NamespaceLimit", "NamespaceLimit",]
+    );
+    assert_eq!(said(&mut picture, "far-1"), "Wait(None)", "of far too many nothing is kept");
+    let woken = picture.recording_removed(&named("a"));
+    assert!(woken.contains(&named("c")), "{woken:?}");
+    assert_eq!(said(&mut picture, "c"), "WaitingForPods");
 }

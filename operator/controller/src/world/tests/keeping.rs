@@ -64,7 +64,9 @@ fn revisions_whose_profile_is_gone_are_collectable_after_a_minute() {
     scene.world.profile_removed(&web(), scene.now);
     assert_eq!(scene.world.collectable(scene.now), []);
     scene.pass(Duration::from_secs(60));
-    assert_eq!(scene.world.collectable(scene.now).len(), 1);
+    let doomed = scene.world.collectable(scene.now);
+    assert_eq!(doomed.len(), 1);
+    assert!(doomed[0].is_forced, "the controller lets no profile go before its revisions");
 }
 
 #[test]
@@ -105,9 +107,14 @@ fn a_revision_restored_from_a_backup_is_overtaken() {
     scene.settle(&web());
     let digest = scene.served(&web()).unwrap();
     scene.writes();
-    let restored =
-        RevisionMeta { owner: web(), owner_uid: "uid-0".to_owned(), digest: Digest::of(b"old"), sequence: 7 };
-    assert_eq!(scene.world.revision_applied(&restored, None, scene.now), only(web()));
+    let restored = RevisionMeta {
+        owner: web(),
+        owner_uid: "uid-0".to_owned(),
+        digest: Digest::of(b"old"),
+        sequence: 7,
+        revoked: None,
+    };
+    assert_eq!(scene.world.revision_applied(&restored, None, 1, scene.now), only(web()));
     assert_eq!(scene.served(&web()), Some(restored.digest));
     scene.settle(&web());
     assert_eq!(scene.served(&web()), Some(digest));
@@ -124,9 +131,10 @@ fn a_controller_that_starts_in_mid_rollout_claims_nothing_new_and_withdraws_noth
     let digest = scene.served(&web()).unwrap();
     // The next leader lists what is there; the node reports a digest from before the leader's first list.
     let mut next = Scene::new();
-    next.world = World::new("profiles".to_owned(), next.now);
-    let meta = RevisionMeta { owner: web(), owner_uid: "uid-1".to_owned(), digest, sequence: 1 };
-    next.world.revision_applied(&meta, None, next.now);
+    next.world = World::new("profiles".to_owned(), bounds(), Lasting::default(), next.now);
+    let owner_uid = "uid-1".to_owned();
+    let meta = RevisionMeta { owner: web(), owner_uid, digest, sequence: 1, revoked: None };
+    next.world.revision_applied(&meta, None, 1, next.now);
     next.world.revisions_listed(&[(web(), digest)].into(), next.now);
     next.restart_with(portcullis_api::ServedSet::default().digest());
     next.objects.insert(web(), object.clone());

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    resolve::{Job, Source, Wishes},
+    resolve::{Document, Job, Source, Wishes},
     revisions::Doomed,
 };
 
@@ -15,12 +15,22 @@ fn web() -> Owner {
     Owner::namespaced("shop", "web").unwrap()
 }
 
-fn allowing(names: &[&str]) -> Arc<Profile> {
+fn allowing(names: &[&str]) -> Document {
     let document = json!({
         "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
         "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
     });
-    Arc::new(Profile::parse(document.to_string().as_bytes()).unwrap())
+    Arc::new(Profile::parse(document.to_string().as_bytes()).unwrap()).into()
+}
+
+/// So small that a test reaches them.
+fn bounds() -> Bounds {
+    Bounds {
+        max_profiles_per_namespace: 3,
+        max_revisions_per_namespace: 6,
+        revision_burst: 5,
+        ..Bounds::default()
+    }
 }
 
 /// A profile object, to be changed by tests.
@@ -82,7 +92,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let now = Instant::now();
-        let mut world = World::new("profiles".to_owned(), now);
+        let mut world = World::new("profiles".to_owned(), bounds(), Lasting::default(), now);
         world.revisions_listed(&HashSet::new(), now);
         let daemon_set = json!({"spec": {"selector": {}, "template": {"spec": {"containers": []}}}});
         world.placed(Some(Placement::of(serde_json::from_value(daemon_set).unwrap())), now);
@@ -111,12 +121,11 @@ impl Scene {
 
     fn report(&mut self) {
         let report = Report {
-            uid: None,
             node_uid: Some("node".to_owned()),
             agent_pod_uid: Some("pod".to_owned()),
+            subdirectory: Some("profiles".to_owned()),
             digest: Some(self.world.revisions.log().set().digest()),
-            failures: vec![],
-            failures_truncated: false,
+            ..Report::default()
         };
         self.world.reported("n", Some(report), self.now);
     }
@@ -135,7 +144,10 @@ impl Scene {
     fn settle(&mut self, owner: &Owner) -> Option<Instant> {
         for _ in 0..32 {
             match self.world.step(owner, self.now, Timestamp::from_second(1_000).unwrap()) {
-                Step::Wait(at) => return at,
+                Step::Wait(at) => {
+                    self.world.put_away(owner);
+                    return at;
+                }
                 step => self.perform(owner, step),
             }
         }
@@ -148,9 +160,9 @@ impl Scene {
             Step::Fetch(owners) => {
                 self.writes
                     .push(format!("get {}", owners.iter().map(Owner::name).collect::<Vec<_>>().join(" ")));
-                for owner in owners {
-                    let observed = self.objects[&owner].observed();
-                    assert!(self.world.fetched(observed));
+                for needed in owners {
+                    let observed = self.objects[&needed].observed();
+                    assert!(self.world.fetched(owner, observed));
                 }
             }
             Step::FetchRevision { digest } => {
@@ -174,9 +186,10 @@ impl Scene {
                 }
                 if let Some((meta, content)) = revision {
                     self.writes.push(format!("revision {}", meta.sequence));
+                    let bytes = u64::try_from(content.len()).unwrap();
                     self.contents.insert((owner.clone(), meta.digest), content);
                     self.world.wrote_revision(meta.clone(), self.now);
-                    self.world.revision_applied(&meta, Some("object".to_owned()), self.now);
+                    self.world.revision_applied(&meta, Some("object".to_owned()), bytes, self.now);
                     if self.agent {
                         self.report();
                     }
@@ -249,16 +262,19 @@ impl Scene {
         let pod = AgentPod { node: Some("n".to_owned()), ready: true };
         self.world.agent_applied("pod".to_owned(), pod, self.now);
         let report = Report {
-            uid: None,
             node_uid: Some("node".to_owned()),
             agent_pod_uid: Some("pod".to_owned()),
+            subdirectory: Some("profiles".to_owned()),
             digest: Some(digest),
-            failures: vec![],
-            failures_truncated: false,
+            ..Report::default()
         };
         self.world.reported("n", Some(report), self.now);
     }
 }
 
+mod baseline;
+mod bounded;
+mod fleet;
 mod keeping;
+mod revoked;
 mod serving;

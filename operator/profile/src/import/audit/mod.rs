@@ -5,15 +5,23 @@
 //! The kernel logs `LOG` and kills always, other actions only where the filter has the flag `LOG`, all subject to
 //! `/proc/sys/kernel/seccomp/actions_logged`, and its own log keeps 10 records in 5 seconds: a call that is missing here
 //! may have been made.
+//!
+//! The same records are read where another tool has written them: `ausearch -i`, `journalctl -o json`, snappy-debug, and
+//! the enricher of the Security Profiles Operator.
 
+mod enricher;
+mod interpreted;
+mod json;
+mod recent;
 mod record;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
-use super::{CallName, Observed, Unread, lines::Lines};
+use super::{CallName, Observed, Reason, Unread, lines::Lines};
 use crate::{Action, Arch};
+use recent::Recent;
 
 /// The most programs that are told apart; calls of further ones are counted together.
 pub const MAX_PROGRAMS: usize = 4096;
@@ -25,8 +33,8 @@ pub struct Seen {
     pub arch: Arch,
     /// The call.
     pub name: CallName,
-    /// What the filter said.
-    pub action: Action,
+    /// What the filter said; `None` where the log does not tell.
+    pub action: Option<Action>,
 }
 
 /// The calls of one program, and how often the log has each.
@@ -46,6 +54,8 @@ pub struct AuditLog {
     pub lines: u64,
     /// How many of them are records of seccomp that were read.
     pub records: u64,
+    /// How many say again, in another form, what one near them says.
+    pub repeated: u64,
     /// How many are something else.
     pub others: u64,
     /// Records of seccomp that could not be read.
@@ -62,6 +72,7 @@ impl AuditLog {
         }
         self.lines += other.lines;
         self.records += other.records;
+        self.repeated += other.repeated;
         self.others += other.others;
         self.unread.absorb(other.unread);
     }
@@ -83,40 +94,98 @@ impl AuditLog {
     }
 }
 
+/// What runc calls itself until it executes the program of the container.
+const RUNC_INIT: &str = "runc:[";
+
+/// Whether a program of a log is the container runtime itself, before it executes the container's program.
+#[must_use]
+pub fn is_runtime(program: &str) -> bool {
+    program.starts_with(RUNC_INIT)
+}
+
 /// Reads one log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Audit {
     lines: Lines,
+    reader: Reader,
+}
+
+#[derive(Debug)]
+struct Reader {
+    /// The architecture of records that name none.
+    native: Arch,
+    recent: Recent,
     log: AuditLog,
 }
 
+/// What one record says.
+#[derive(Debug)]
+struct Record {
+    program: String,
+    seen: Seen,
+}
+
 impl Audit {
+    /// A reader of a log whose records are of this architecture where they name none.
+    #[must_use]
+    pub fn new(native: Arch) -> Self {
+        let reader = Reader { native, recent: Recent::default(), log: AuditLog::default() };
+        Self { lines: Lines::default(), reader }
+    }
+
     /// Reads the next bytes.
     pub fn feed(&mut self, piece: &[u8]) {
-        let Self { lines, log } = self;
-        lines.feed(piece, |number, line| read(log, number, line));
+        let Self { lines, reader } = self;
+        lines.feed(piece, |number, line| reader.line(number, line));
     }
 
     /// Reads the last line, where no line break ends it, and gives what was read.
     #[must_use]
     pub fn finish(mut self) -> AuditLog {
-        let Self { lines, log } = &mut self;
-        lines.finish(|number, line| read(log, number, line));
-        self.log.lines = self.lines.count();
-        self.log
+        let Self { lines, reader } = &mut self;
+        lines.finish(|number, line| reader.line(number, line));
+        self.reader.log.lines = self.lines.count();
+        self.reader.log
     }
 }
 
-fn read(log: &mut AuditLog, number: u64, line: &[u8]) {
-    let Some(payload) = record::payload(line) else {
-        log.others += 1;
-        return;
-    };
-    match record::read(payload) {
-        Ok((program, seen)) => {
-            log.records += 1;
-            log.count(Some(program), seen, 1);
+impl Reader {
+    fn line(&mut self, number: u64, line: &[u8]) {
+        match json::read(line) {
+            Some(json::Document::Message(message)) => self.text(number, &message),
+            Some(json::Document::Enriched(enriched)) => {
+                self.count(number, line, enriched.records(self.native));
+            }
+            None => self.text(number, line),
         }
-        Err(reason) => log.unread.add(reason, number, line),
+    }
+
+    fn text(&mut self, number: u64, line: &[u8]) {
+        if let Some(payload) = record::payload(line) {
+            let read = record::read(&payload);
+            if read.is_ok() && self.recent.repeats(&payload) {
+                self.log.repeated += 1;
+                return;
+            }
+            self.count(number, line, read.map(|record| vec![record]));
+        } else if let Some(enriched) = enricher::read(line) {
+            self.count(number, line, enriched.records(self.native));
+        } else if record::is_abend(line) {
+            self.log.unread.add(Reason::Abend, number, line);
+        } else {
+            self.log.others += 1;
+        }
+    }
+
+    fn count(&mut self, number: u64, line: &[u8], read: Result<Vec<Record>, Reason>) {
+        match read {
+            Ok(records) => {
+                self.log.records += 1;
+                for Record { program, seen } in records {
+                    self.log.count(Some(program), seen, 1);
+                }
+            }
+            Err(reason) => self.log.unread.add(reason, number, line),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use memchr::memmem;
 
-use super::Seen;
+use super::{Record, Seen, interpreted};
 use crate::{
     Action, Arch,
     import::{CallName, Reason},
@@ -12,19 +12,50 @@ use crate::{
 /// The longest name of a program that is kept, in bytes: a path may have `PATH_MAX` (4096).
 const MAX_NAME: usize = 4096;
 
-/// What follows the record's type, where a line is a record of seccomp.
-pub(super) fn payload(line: &[u8]) -> Option<&[u8]> {
-    // auditd; the kernel log, also by way of syslog or journald; journald's own reading of the audit socket.
-    const MARKS: &[&[u8]] = &[b"type=SECCOMP ", b"type=1326 ", b"SECCOMP auid="];
-    let (at, mark) = MARKS.iter().find_map(|mark| Some((memmem::find(line, mark)?, mark)))?;
-    let own = *mark == MARKS[2];
-    // journald's word must be the message's first: `audit[1]: SECCOMP auid=`, or nothing before it.
-    if own && at > 0 && !line[..at].ends_with(b": ") && !line[..at].ends_with(b"]: ") {
+/// Who wrote a record, and so what stands before its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// auditd, or `ausearch`.
+    Auditd,
+    /// The kernel's log, also by way of syslog or journald.
+    Kernel,
+    /// journald's own reading of the audit socket.
+    Journald,
+    /// snappy-debug.
+    Snappy,
+}
+
+/// The fields of a record.
+pub(super) struct Payload<'l> {
+    pub(super) form: Form,
+    pub(super) fields: &'l [u8],
+}
+
+/// The fields, where a line is a record of seccomp.
+pub(super) fn payload(line: &[u8]) -> Option<Payload<'_>> {
+    const MARKS: &[(&[u8], Form)] = &[
+        (b"type=SECCOMP ", Form::Auditd),
+        (b"type=1326 ", Form::Kernel),
+        (b"SECCOMP auid=", Form::Journald),
+        (b"Log: auid=", Form::Snappy),
+    ];
+    let (at, mark, form) =
+        MARKS.iter().find_map(|(mark, form)| Some((memmem::find(line, mark)?, mark, *form)))?;
+    // These words must be the message's first: `audit[1]: SECCOMP auid=`, or nothing before it.
+    let own = mark.ends_with(b"auid=");
+    let before = line[..at].trim_ascii_end();
+    if own && !before.is_empty() && !before.ends_with(b":") {
         return None;
     }
-    let payload = &line[at + if own { b"SECCOMP ".len() } else { mark.len() }..];
+    let fields = &line[at + if own { mark.len() - b"auid=".len() } else { mark.len() }..];
     // auditd's log_format = ENRICHED appends names after a group separator.
-    Some(payload.split(|&byte| byte == 0x1d).next().unwrap_or(payload))
+    Some(Payload { form, fields: fields.split(|&byte| byte == 0x1d).next().unwrap_or(fields) })
+}
+
+/// Whether a line is the record of a program's end by `SIGSYS`, which is 31 on all machines but MIPS's.
+pub(super) fn is_abend(line: &[u8]) -> bool {
+    memmem::find(line, b"ANOM_ABEND").is_some()
+        && line.split(|&byte| byte == b' ').any(|word| word == b"sig=31" || word == b"sig=SIGSYS")
 }
 
 /// The fields that matter.
@@ -37,40 +68,79 @@ struct Fields<'r> {
     code: Option<&'r [u8]>,
 }
 
-/// Which program made which call, and what the kernel did.
-pub(super) fn read(payload: &[u8]) -> Result<(String, Seen), Reason> {
-    let mut fields = Fields::default();
-    for word in payload.split(|&byte| byte == b' ') {
-        let Some(at) = memchr::memchr(b'=', word) else { continue };
-        let value = &word[at + 1..];
-        match &word[..at] {
-            b"comm" => fields.comm = Some(value),
-            b"exe" => fields.exe = Some(value),
-            b"arch" => fields.arch = Some(value),
-            b"syscall" => fields.syscall = Some(value),
-            b"code" => fields.code = Some(value),
-            _ => {}
+impl<'r> Fields<'r> {
+    fn new(fields: &'r [u8]) -> Self {
+        let mut found = Self::default();
+        for word in fields.split(|&byte| byte == b' ') {
+            let Some(at) = memchr::memchr(b'=', word) else {
+                // snappy-debug writes `330(pkey_alloc)` for `syscall=330`.
+                if let Some(number) = numbered(word) {
+                    found.syscall = Some(number);
+                }
+                continue;
+            };
+            let value = &word[at + 1..];
+            match &word[..at] {
+                b"comm" => found.comm = Some(value),
+                b"exe" => found.exe = Some(value),
+                b"arch" => found.arch = Some(value),
+                b"syscall" => found.syscall = Some(value),
+                b"code" => found.code = Some(value),
+                _ => {}
+            }
         }
+        found
     }
+}
+
+/// The number of `330(pkey_alloc)`.
+fn numbered(word: &[u8]) -> Option<&[u8]> {
+    let digits = word.iter().position(|byte| !byte.is_ascii_digit()).filter(|&length| length > 0)?;
+    (word[digits] == b'(' && word.ends_with(b")")).then_some(&word[..digits])
+}
+
+/// Which program made which call, and what the kernel did.
+pub(super) fn read(payload: &Payload<'_>) -> Result<Record, Reason> {
+    let fields = Fields::new(payload.fields);
     // A record that was cut off lacks its last field.
     let (Some(arch), Some(syscall), Some(code)) = (fields.arch, fields.syscall, fields.code) else {
         return Err(Reason::NoRecord);
     };
-    let program = fields.exe.and_then(name).or_else(|| fields.comm.and_then(name)).ok_or(Reason::NoRecord)?;
+    if let Some(arch) = interpreted::architecture(arch) {
+        return interpreted::read(payload.fields, arch, syscall, code);
+    }
+    let comm = fields.comm.and_then(name);
+    let exe = fields.exe.and_then(name);
+    let program = program(exe, comm).ok_or(Reason::NoRecord)?;
     let arch = architecture(hexadecimal(arch).ok_or(Reason::NoRecord)?).ok_or(Reason::UnknownNumber)?;
     let number: i64 = text(syscall).and_then(|digits| digits.parse().ok()).ok_or(Reason::NoRecord)?;
     let number = u32::try_from(number).map_err(|_| Reason::UnknownNumber)?;
     let arch = if arch == Arch::X86_64 && number & X32_BIT != 0 { Arch::X32 } else { arch };
     let name = syscalls::name(arch, number).and_then(|name| CallName::find(name.as_bytes()));
-    let code = code.strip_prefix(b"0x").and_then(hexadecimal).ok_or(Reason::NoRecord)?;
-    Ok((
+    let code = code.strip_prefix(b"0x").map(own_digits).and_then(hexadecimal).ok_or(Reason::NoRecord)?;
+    Ok(Record {
         program,
-        Seen {
+        seen: Seen {
             arch,
             name: name.ok_or(Reason::UnknownNumber)?,
-            action: action(code).ok_or(Reason::NoRecord)?,
+            action: Some(action(code).ok_or(Reason::NoRecord)?),
         },
-    ))
+    })
+}
+
+/// The path, or the thread's name where there is none. runc's init has `/` for a path, which tells nothing.
+pub(super) fn program(exe: Option<String>, comm: Option<String>) -> Option<String> {
+    match exe {
+        Some(exe) if exe != "/" => Some(exe),
+        exe => comm.or(exe),
+    }
+}
+
+/// The digits that the kernel wrote, in lower case. Where the group separator of an enriched record was lost in copying, a
+/// field in capitals follows at once: `code=0x80000000AUID="unset"`.
+fn own_digits(value: &[u8]) -> &[u8] {
+    let own = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
+    &value[..value.iter().position(|byte| !own(byte)).unwrap_or(value.len())]
 }
 
 /// `__X32_SYSCALL_BIT` of arch/x86/include/uapi/asm/unistd.h.

@@ -17,7 +17,7 @@ pub(super) enum Line<'l> {
         /// A new process, of which strace told in the middle of the line.
         attached: Option<u32>,
     },
-    /// The end of a call that another process interrupted: `<... wait4 resumed>`. It was counted where it began.
+    /// The end of a call that another process interrupted: `<... wait4 resumed>`.
     Resumed {
         /// The name.
         name: &'l [u8],
@@ -33,6 +33,10 @@ pub(super) enum Line<'l> {
     },
     /// `+++ exited with 0 +++` and the like: the process is gone.
     Ended,
+    /// `+++ killed by SIGSYS +++`: a filter ended the process.
+    Killed,
+    /// `--- SIGSYS {si_code=SYS_SECCOMP, ...} ---`: a filter refused a call.
+    Refused(&'l [u8]),
     /// The tracer could not tell the call: `????(`.
     Untold,
     /// `strace: Process 7 attached`: a new process.
@@ -151,7 +155,7 @@ impl Leader<'_> {
 }
 
 fn body(rest: &[u8], number: Option<u32>) -> Line<'_> {
-    let named = leading(rest, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let named = name_length(rest);
     if named > 0 && rest.get(named) == Some(&b'(') {
         let (rest_of_call, attached) = without_message(&rest[named + 1..]);
         return Line::Call { name: &rest[..named], rest: rest_of_call, number, attached };
@@ -159,16 +163,41 @@ fn body(rest: &[u8], number: Option<u32>) -> Line<'_> {
     match rest {
         [] => Line::Passed,
         [b'<', b'.', b'.', b'.', b' ', rest @ ..] => resumed(rest),
-        [b'-', b'-', b'-', b' ', ..] => Line::Passed,
+        // `grep -A` separates what it found so.
+        b"--" => Line::Passed,
+        [b'-', b'-', b'-', b' ', signal @ ..] => refused(signal),
+        [b'+', b'+', b'+', b' ', ..] if rest.starts_with(b"+++ killed by SIGSYS") => Line::Killed,
         [b'+', b'+', b'+', b' ', ..] => Line::Ended,
         [b'>', b' ', ..] => Line::Passed,
         [b'?', b'?', b'?', b'?', ..] => Line::Untold,
         [b'[', ..] => mode(rest),
+        // strace says so of itself from 5.1 on.
+        _ if rest.starts_with(b"strace: [") => mode(&rest[b"strace: ".len()..]),
         _ if rest.starts_with(MESSAGE) => Line::Attached(attached(rest)),
         _ if rest.starts_with(b"strace: ") || rest.starts_with(b"Process ") => Line::Passed,
         _ if is_remainder(rest) => Line::Passed,
         _ => Line::Other,
     }
+}
+
+/// How long the name of a call is. `SYS_332` is how strace before 4.9 wrote a number.
+fn name_length(rest: &[u8]) -> usize {
+    let old = if rest.starts_with(b"SYS_") { b"SYS_".len() } else { 0 };
+    old + leading(&rest[old..], |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// `SIGSYS {...} ---`, where a filter sent it; any other signal is passed over.
+fn refused(signal: &[u8]) -> Line<'_> {
+    let from_filter =
+        signal.starts_with(b"SIGSYS ") && memchr::memmem::find(signal, b"SYS_SECCOMP").is_some();
+    if from_filter { Line::Refused(signal) } else { Line::Passed }
+}
+
+/// The value of `name=` in what strace writes of a signal.
+pub(super) fn field<'s>(signal: &'s [u8], name: &[u8]) -> Option<&'s [u8]> {
+    let start = memchr::memmem::find(signal, name)? + name.len();
+    let length = leading(&signal[start..], |byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    Some(&signal[start..start + length])
 }
 
 /// A call without the message that strace may write in the middle of it, and the process that it is about:
@@ -199,7 +228,7 @@ fn is_remainder(line: &[u8]) -> bool {
 
 /// `wait4 resumed>...`.
 fn resumed(rest: &[u8]) -> Line<'_> {
-    let named = leading(rest, |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let named = name_length(rest);
     match rest[named..].strip_prefix(b" resumed>") {
         Some(after) => Line::Resumed { name: &rest[..named], rest: after },
         // What it resumes may have been a call that the tracer could not tell: `<... ???? resumed>`.
@@ -213,7 +242,8 @@ fn resumed(rest: &[u8]) -> Line<'_> {
 fn mode(rest: &[u8]) -> Line<'_> {
     let Some(rest) = rest.strip_prefix(b"[ Process PID=") else { return Line::Other };
     let digits = leading(rest, |byte| byte.is_ascii_digit());
-    let said = rest[digits..].strip_prefix(b" runs in ").and_then(|rest| rest.strip_suffix(b" mode. ]"));
+    let said = rest[digits..].trim_ascii_end().strip_prefix(b" runs in ");
+    let said = said.and_then(|rest| rest.strip_suffix(b" mode. ]"));
     said.map_or(Line::Other, |mode| Line::Mode { process: decimal(&rest[..digits]), mode })
 }
 

@@ -9,6 +9,10 @@
 
 mod arguments;
 mod line;
+mod names;
+#[cfg(test)]
+mod pasted_tests;
+mod prefix;
 mod processes;
 mod table;
 #[cfg(test)]
@@ -110,6 +114,9 @@ pub struct Summary {
     pub lines: u64,
     /// What could not be read.
     pub unread: Unread,
+    /// The line that says first that a filter refused a call (`SIGSYS`): what the program would have done next is not in
+    /// the trace.
+    pub refused: Option<u64>,
 }
 
 /// Reads one trace.
@@ -130,6 +137,8 @@ impl Strace {
             table_arch: native,
             latest: None,
             unread: Unread::default(),
+            refused: None,
+            seen: vec![false; CallName::count()].into_boxed_slice(),
         };
         Self { lines: Lines::default(), reader }
     }
@@ -145,7 +154,7 @@ impl Strace {
     pub fn finish(mut self, mut each: impl FnMut(Event<'_>)) -> Summary {
         let Self { lines, reader } = &mut self;
         lines.finish(|number, line| reader.line(number, line, &mut each));
-        Summary { lines: self.lines.count(), unread: self.reader.unread }
+        Summary { lines: self.lines.count(), unread: self.reader.unread, refused: self.reader.refused }
     }
 }
 
@@ -159,26 +168,64 @@ struct Reader {
     /// The process of the latest call.
     latest: Option<u32>,
     unread: Unread,
+    /// The first line that tells of a filter's refusal.
+    refused: Option<u64>,
+    /// Which calls were told of, by the names' places.
+    seen: Box<[bool]>,
 }
+
+/// What stands for the arguments of a call of which only the end is there.
+const NO_ARGUMENTS: &[u8] = b"<...>";
 
 impl Reader {
     fn line(&mut self, number: u64, line: &[u8], each: &mut impl FnMut(Event<'_>)) {
-        if self.table.is_open() && self.tabled(number, line, each) {
-            return;
+        let mut line = prefix::unquoted(line);
+        if self.table.is_open() {
+            line = prefix::without(line);
+            if self.tabled(number, line, each) {
+                return;
+            }
         }
-        let (process, read) = line::read(line);
+        let mut read = line::read(line);
+        if read.1 == Line::Other {
+            line = prefix::without(line);
+            read = line::read(line);
+        }
+        let (process, read) = read;
         match read {
             Line::Call { name, rest, number: told, attached } => {
                 match self.call(process, name, told) {
-                    Ok((arch, name)) => each(Event::Call(Call { line: number, process, arch, name, rest })),
+                    Ok((arch, name)) => self.made(Call { line: number, process, arch, name, rest }, each),
                     Err(reason) => self.unread.add(reason, number, line),
                 };
                 self.latest = process;
+                self.processes.began(process, name, rest, attached.is_some());
+                if let Some(name) = interrupted(rest).filter(|_| name == b"restart_syscall") {
+                    self.ended_only(number, process, name, each);
+                }
                 self.processes.child(process, name, rest);
                 self.attached(attached);
             }
             Line::Attached(child) => self.attached(child),
-            Line::Resumed { name, rest } => self.processes.child(process, name, rest),
+            Line::Resumed { name, rest } => {
+                if !self.processes.resumed(process, name) {
+                    match self.call(process, name, None) {
+                        Ok((arch, name)) => {
+                            self.made(Call { line: number, process, arch, name, rest: NO_ARGUMENTS }, each);
+                        }
+                        Err(reason) => self.unread.add(reason, number, line),
+                    }
+                }
+                self.processes.child(process, name, rest);
+            }
+            Line::Refused(signal) => {
+                self.refused.get_or_insert(number);
+                self.refused_call(number, process, signal, each);
+            }
+            Line::Killed => {
+                self.refused.get_or_insert(number);
+                self.processes.end(process);
+            }
             Line::Mode { process: told, mode } => match of_mode(self.native, mode) {
                 Some(arch) => {
                     self.processes.set(told.or(process), arch);
@@ -200,6 +247,44 @@ impl Reader {
         }
     }
 
+    /// Tells of a call.
+    fn made(&mut self, call: Call<'_>, each: &mut impl FnMut(Event<'_>)) {
+        self.seen[call.name.index()] = true;
+        each(Event::Call(call));
+    }
+
+    /// A call that another line names: it counts where no line of its own told of one before.
+    fn ended_only(&mut self, line: u64, process: Option<u32>, name: &[u8], each: &mut impl FnMut(Event<'_>)) {
+        if let Ok((arch, name)) = self.call(process, name, None) {
+            self.once(Call { line, process, arch, name, rest: NO_ARGUMENTS }, each);
+        }
+    }
+
+    /// The call of a `SIGSYS` line.
+    fn refused_call(
+        &mut self,
+        line: u64,
+        process: Option<u32>,
+        signal: &[u8],
+        each: &mut impl FnMut(Event<'_>),
+    ) {
+        let arch = line::field(signal, b"si_arch=").and_then(of_audit_arch);
+        let arch = arch.unwrap_or_else(|| self.processes.of(process));
+        let Some(written) = line::field(signal, b"si_syscall=") else { return };
+        let written = written.strip_prefix(b"__NR_").unwrap_or(written);
+        let name = CallName::find(written)
+            .or_else(|| names::numbered(arch, &[b"syscall_", written].concat()).and_then(Result::ok));
+        if let Some(name) = name {
+            self.once(Call { line, process, arch, name, rest: NO_ARGUMENTS }, each);
+        }
+    }
+
+    fn once(&mut self, call: Call<'_>, each: &mut impl FnMut(Event<'_>)) {
+        if !self.seen[call.name.index()] {
+            self.made(call, each);
+        }
+    }
+
     /// A new process: strace takes it for one of the architecture that it saw latest, and says so where that is wrong
     /// (`alloctcb` in its `src/strace.c`).
     fn attached(&mut self, child: Option<u32>) {
@@ -216,10 +301,16 @@ impl Reader {
         told: Option<u32>,
     ) -> Result<(Arch, CallName), Reason> {
         let before = self.processes.of(process);
-        if let Some(number) = name.strip_prefix(b"syscall_0x") {
-            return unknown_number(before, number).map(|name| (before, name));
+        if let Some(numbered) = names::numbered(before, name) {
+            return numbered.map(|name| (before, name));
         }
-        let name = CallName::find(name).ok_or(Reason::UnknownName)?;
+        let known = CallName::find(name);
+        if known.is_none_or(|name| !name.is_on(before))
+            && let Some(name) = names::old(before, name)
+        {
+            return Ok((before, name));
+        }
+        let name = known.ok_or(Reason::UnknownName)?;
         let is = |arch: Arch| match told {
             Some(number) => syscalls::name(arch, number) == Some(name.as_str()),
             None => name.is_on(arch),
@@ -248,13 +339,7 @@ impl Reader {
             }
             Row::Call(name, calls) => {
                 let arch = self.table_arch;
-                let found = match name.strip_prefix(b"syscall_0x") {
-                    Some(digits) => unknown_number(arch, digits),
-                    None => CallName::find(name).ok_or(Reason::UnknownName).and_then(|name| {
-                        if name.is_on(arch) { Ok(name) } else { Err(Reason::OtherArchitecture) }
-                    }),
-                };
-                match found {
+                match in_table(arch, name) {
                     Ok(name) => each(Event::Tabled { arch, name, calls }),
                     Err(reason) => self.unread.add(reason, number, line),
                 }
@@ -264,11 +349,38 @@ impl Reader {
     }
 }
 
-/// A call that strace knew by its number alone: `syscall_0x1c7`; the table here may be newer.
-fn unknown_number(arch: Arch, digits: &[u8]) -> Result<CallName, Reason> {
-    let number = std::str::from_utf8(digits).ok().and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    let name = number.and_then(|number| syscalls::name(arch, number)).ok_or(Reason::UnknownNumber)?;
-    CallName::find(name.as_bytes()).ok_or(Reason::UnknownName)
+/// The call of a table's row.
+fn in_table(arch: Arch, name: &[u8]) -> Result<CallName, Reason> {
+    if let Some(numbered) = names::numbered(arch, name) {
+        return numbered;
+    }
+    let known = CallName::find(name);
+    match known.filter(|name| name.is_on(arch)).or_else(|| names::old(arch, name)) {
+        Some(name) => Ok(name),
+        None if known.is_some() => Err(Reason::OtherArchitecture),
+        None => Err(Reason::UnknownName),
+    }
+}
+
+/// The call that `restart_syscall` goes on with: `<... resuming interrupted poll ...>`.
+fn interrupted(rest: &[u8]) -> Option<&[u8]> {
+    let rest = rest.strip_prefix(b"<... resuming interrupted ")?;
+    let end = rest.iter().position(|&byte| byte == b' ')?;
+    rest[end..].starts_with(b" ...>").then_some(&rest[..end])
+}
+
+/// The architecture that `si_arch` names.
+fn of_audit_arch(name: &[u8]) -> Option<Arch> {
+    match name {
+        b"AUDIT_ARCH_X86_64" => Some(Arch::X86_64),
+        b"AUDIT_ARCH_I386" => Some(Arch::X86),
+        b"AUDIT_ARCH_AARCH64" => Some(Arch::Aarch64),
+        b"AUDIT_ARCH_ARM" => Some(Arch::Arm),
+        b"AUDIT_ARCH_RISCV64" => Some(Arch::Riscv64),
+        b"AUDIT_ARCH_PPC64LE" => Some(Arch::Ppc64le),
+        b"AUDIT_ARCH_S390X" => Some(Arch::S390x),
+        _ => None,
+    }
 }
 
 /// The architecture that strace calls so on a machine of `native`.

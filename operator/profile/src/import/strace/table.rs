@@ -2,7 +2,8 @@
 //!
 //! Source: strace 6.1's `src/count.c` (`call_summary_pers`): a line of headings, one of dashes, whose groups are as wide
 //! as the columns, a row for each call, dashes, and a total. Numbers are aligned to the right; the name to the left
-//! where it is the last column.
+//! where it is the last column. Some locales write a decimal comma, and tools that lay tables out anew separate
+//! thousands.
 
 /// What tells that a line is one of headings. `% time` is two words.
 const HEADINGS: &[&str] =
@@ -98,23 +99,25 @@ impl Columns {
 
     fn row<'l>(&self, line: &'l [u8]) -> Option<(&'l [u8], Option<u64>)> {
         let mut name = None;
-        let mut calls = None;
+        let mut calls = String::new();
         for (start, token) in tokens(line) {
             let at = column(&self.spans, start, token.len())?;
             if at == self.name && name.is_none() {
                 name = Some(token);
             } else if is_number(token) {
                 if Some(at) == self.calls {
-                    calls = std::str::from_utf8(token).ok()?.parse().ok();
+                    // A space may separate thousands, too.
+                    calls.extend(
+                        token.iter().filter(|byte| byte.is_ascii_digit()).map(|&byte| char::from(byte)),
+                    );
                 }
             } else {
                 return None;
             }
         }
         let name = name?;
-        let is_name =
-            name.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_');
-        (is_name && !name[0].is_ascii_digit()).then_some((name, calls))
+        let is_name = name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        (is_name && !name[0].is_ascii_digit()).then(|| (name, calls.parse().ok()))
     }
 }
 
@@ -126,8 +129,12 @@ fn column(spans: &[(usize, usize)], start: usize, length: usize) -> Option<usize
     (shared(span) > 0).then_some(at)
 }
 
+/// Digits, and what locales put between them: points, commas, apostrophes and the spaces that do not break (U+00A0, U+202F).
 fn is_number(token: &[u8]) -> bool {
-    token.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.')
+    let is_part = |byte: &u8| {
+        byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b'\'' | 0xc2 | 0xa0 | 0xe2 | 0x80 | 0xaf)
+    };
+    token.iter().all(is_part)
 }
 
 fn mode(line: &[u8]) -> Option<&[u8]> {

@@ -1,6 +1,6 @@
 //! For each code a document that has the trap.
 
-use crate::lint::Code;
+use crate::{Arch, lint::Code, syscalls};
 
 /// Calls that the checks of `startup` ask for, so that a case shows one finding alone.
 const STARTUP: &str = r#"{"names":["capget","capset","chdir","close","close_range","epoll_ctl","epoll_pwait","execve",
@@ -196,6 +196,13 @@ fn calls() -> Vec<Case> {
             "syscalls[2] has no conditions and decides about openat",
         ),
         case(
+            Code::DeadCondition,
+            "db_rule_add",
+            denying(&[rule("openat", "ALLOW", &arg(2, "EQ", 1, 0)), rule("openat", "ALLOW", "")].join(",")),
+            "syscalls[1].args",
+            "the conditions of syscalls[1] do nothing: syscalls[2] has the same action for openat",
+        ),
+        case(
             Code::SameAsDefault,
             "This rule is redundant",
             denying_but_openat(r#"{"names":["bpf"],"action":"SCMP_ACT_ERRNO","errnoRet":38}"#),
@@ -219,7 +226,23 @@ fn calls() -> Vec<Case> {
             "syscalls[2]",
             "clone3 is let through",
         ),
+        case(Code::TooHard, "BPF_MAXINSNS", denying(&many_rules()), "syscalls", "more than 4096 rules"),
     ]
+}
+
+/// Each call in each of many rules, none of them twice.
+fn many_rules() -> String {
+    let names: Vec<String> = syscalls::calls(Arch::X86_64)
+        .into_iter()
+        .flatten()
+        .take(300)
+        .map(|(name, _)| format!("{name:?}"))
+        .collect();
+    let rule = |value: u64| {
+        let args = arg(0, "EQ", value, 0);
+        format!(r#"{{"names":[{}],"action":"SCMP_ACT_ALLOW","args":[{args}]}}"#, names.join(","))
+    };
+    (0..15).map(rule).collect::<Vec<_>>().join(",")
 }
 
 fn actions() -> Vec<Case> {
@@ -363,6 +386,16 @@ fn startup_and_limits() -> Vec<Case> {
             r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS"}"#.into(),
             "syscalls",
             "execve",
+        ),
+        case(
+            Code::KeepsPrivileges,
+            "privileges.tsv",
+            allowing(
+                r#"{"names":["prctl"],"action":"SCMP_ACT_ERRNO","errnoRet":22,
+                    "args":[{"index":0,"value":24,"op":"SCMP_CMP_EQ"}]}"#,
+            ),
+            "syscalls[0]",
+            "PR_CAPBSET_DROP",
         ),
         case(Code::ProgramTooLong, "BPF_MAXINSNS", denying(&many.join(",")), "syscalls", "over 4096"),
         case(

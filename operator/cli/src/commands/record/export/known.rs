@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use portcullis_profile::recording::{COMPLETE, Call, Observation, verdict};
 
-use crate::{cluster::recordings::Recorded, layout::counted};
+use crate::{
+    cluster::recordings::{self, Recorded},
+    layout::counted,
+};
 
 /// Denied calls that are named; the rest are counted.
 const NAMED: usize = 16;
@@ -21,6 +24,7 @@ pub(super) fn of(recorded: &Recorded, notes: &[String]) -> Vec<String> {
     }
     known.extend(verdict.not_seen());
     known.extend(lost(&total));
+    known.extend(recordings::refused(&recorded.refused).map(|refused| format!("Refused: {refused}")));
     known.extend(denied(&total));
     known.extend(notes.iter().cloned());
     known
@@ -87,7 +91,7 @@ mod tests {
         let mut tally = Tally::default();
         let subject = Subject { container: "web".to_owned(), run: "suite".to_owned(), ..Subject::default() };
         tally.add_one(subject, &observation);
-        Recorded { tally, problems: Vec::new(), containers: Vec::new() }
+        Recorded { tally, problems: Vec::new(), refused: Vec::new(), containers: Vec::new() }
     }
 
     fn saw(names: &[&str]) -> Observation {
@@ -103,13 +107,16 @@ mod tests {
         let mut observation = saw(&["read", "write"]);
         observation.denied = saw(&["mount", "read"]).calls;
         observation.losses.calls = 3;
-        let known = of(&recorded(observation), &["a note".to_owned()]);
+        let recorded = Recorded { refused: vec!["n1".to_owned(), "n2".to_owned()], ..recorded(observation) };
+        let known = of(&recorded, &["a note".to_owned()]);
         assert_eq!(known[0], "2 calls of web, in 1 run (suite)");
         for words in [
             "Not complete: web: events lost: more was called than is known",
             "Not complete: web: graceful stop never seen; delete its pod while recording",
             "web: not seen: Start, Steady, SignalHandled, LogReopened, GracefulStop, NonZeroExit",
             "Lost: 3 calls",
+            "Refused: n1, n2: the recorder asked to write, and no pod of the recording was there; what one called that lived for a moment \
+             is missing",
             "a note",
         ] {
             assert!(known.iter().any(|said| said == words), "{words:?} is missing: {known:#?}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result};
 use portcullis_api::{ProfileToMake, RecordedFrom, RecordingBase, SeccompProfile, SeccompRecording};
 use portcullis_profile::{
-    Profile,
+    Baseline, Profile,
     compare::{CallChange, Change, Changes, changes_on},
     compose::{NamedProfile, union},
     evaluate::{Outcome, Passage, Runtime},
@@ -40,12 +40,13 @@ pub(super) fn merge(
     tally: &Tally,
     committed: &SeccompProfile,
     bases: &[RecordingBase],
+    baseline: &Baseline,
 ) -> Result<Merged> {
     let spec = &committed.spec.profile;
     let document = spec.profile.as_ref().map(Profile::try_from).transpose().context("spec.profile")?;
     let mut asked = recording.clone();
     asked.spec.profile = Some(wishes(recording, document.as_ref(), committed));
-    let made = asked.profile_of(tally, bases).map_err(anyhow::Error::msg)?;
+    let made = asked.profile_of(tally, bases, baseline).map_err(anyhow::Error::msg)?;
     let recorded = made.spec.profile.as_ref().context("a recording makes a profile")?;
     let recorded = Profile::try_from(recorded)?;
     let before = document.clone().unwrap_or_else(|| Profile { syscalls: Vec::new(), ..recorded.clone() });

@@ -12,18 +12,20 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum, ValueHint};
 use clap_complete::ArgValueCandidates;
 use portcullis_api::{ProfileKind, RecordedProfile, SeccompProfile, SeccompProfileSpec, SeccompRecording};
-use portcullis_profile::Profile;
+use portcullis_profile::{Baseline, Profile, is_printable};
 
 use self::update::Target;
 use crate::{
+    baseline::Chosen,
     cluster::{
-        self, Cluster, Connection, output,
+        self, Cluster, Connection,
         recordings::{self, Recorded},
     },
     complete,
     console::Console,
     example::{self, Example},
     manifest::{self, Object},
+    output, platform,
     verdict::Verdict,
 };
 
@@ -70,6 +72,8 @@ pub(super) struct Arguments {
     #[arg(long, requires = "update")]
     check: bool,
     #[command(flatten)]
+    baseline: Chosen,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -85,15 +89,18 @@ enum Form {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
+    let container = platform::usual_container(platform::host_arch());
+    let baseline = arguments.baseline.read(arguments.update.as_deref(), &container)?;
     cluster::with(&arguments.connection, async |cluster| {
         let recording = recordings::find(&cluster, &arguments.recording).await?;
         let recorded = recordings::recorded(&cluster, &recording).await?;
         match &arguments.update {
             Some(file) => {
-                let target = Target { file, name: arguments.name.as_deref(), check: arguments.check };
+                let name = arguments.name.as_deref();
+                let target = Target { file, name, check: arguments.check, baseline: &baseline };
                 update::run(&cluster, &recording, &recorded, target, console).await
             }
-            None => print(&cluster, &recording, &recorded, arguments, console).await,
+            None => print(&cluster, &recording, &recorded, arguments, &baseline, console).await,
         }
     })
 }
@@ -103,11 +110,12 @@ async fn print(
     recording: &SeccompRecording,
     recorded: &Recorded,
     arguments: &Arguments,
+    baseline: &Baseline,
     console: &mut Console,
 ) -> Result<Verdict> {
-    let (made, known) = make(cluster, recording, recorded).await?;
+    let (made, known) = make(cluster, recording, recorded, baseline).await?;
     let name = arguments.name.clone().unwrap_or_else(|| recording.profile_name());
-    write(recording, made, &known, &name, arguments.output, console.out())?;
+    write(recording, made, &known, &name, arguments.output, console.document())?;
     known.iter().for_each(|known| console.note(known));
     Ok(if recorded.problems.is_empty() { Verdict::Yes } else { Verdict::Incomplete })
 }
@@ -117,12 +125,13 @@ async fn make(
     cluster: &Cluster,
     recording: &SeccompRecording,
     recorded: &Recorded,
+    baseline: &Baseline,
 ) -> Result<(RecordedProfile, Vec<String>)> {
     refuse_nothing(recording, recorded)?;
     let wished = recording.spec.profile.as_ref().map(|profile| profile.bases.as_slice()).unwrap_or_default();
     let bases = recordings::bases(cluster, &cluster.namespace, wished).await?;
     let made = recording
-        .profile_of(&recorded.tally, &bases)
+        .profile_of(&recorded.tally, &bases, baseline)
         .map_err(anyhow::Error::msg)
         .with_context(|| recordings::describe(recording))?;
     let known = known::of(recorded, &made.notes);
@@ -182,7 +191,7 @@ fn write(
 
 /// A comment ends with its line.
 fn one_line(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { ' ' } else { one }).collect()
+    text.chars().map(|one| if is_printable(one) { one } else { ' ' }).collect()
 }
 
 #[cfg(test)]

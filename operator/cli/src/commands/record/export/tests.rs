@@ -1,7 +1,7 @@
 use http::StatusCode;
 use portcullis_api::{RecordingBase, RecordingPlatform, SeccompRecordingPartSpec};
 use portcullis_profile::{
-    Arch,
+    Arch, Baseline,
     recording::{Call, Ledger, Observation, Platform, Seen, Source, Subject, Tally},
     syscalls,
 };
@@ -49,7 +49,10 @@ fn part(node: &str, recording_uid: &str, names: &[&str]) -> Value {
     );
     json!({
         "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompRecordingPart",
-        "metadata": {"namespace": "shop", "name": spec.object_name(), "uid": format!("part-{node}")},
+        "metadata": {
+            "namespace": "shop", "name": spec.object_name(), "uid": format!("part-{node}"),
+            "annotations": {"portcullis.dev/invited": recording_uid},
+        },
         "spec": spec,
     })
 }
@@ -74,7 +77,7 @@ async fn exported(recording: Value, parts: Vec<Value>, form: Form) -> Result<(St
     let cluster = cluster(recording, parts);
     let recording = recordings::find(&cluster, "web").await?;
     let recorded = recordings::recorded(&cluster, &recording).await?;
-    let (made, known) = make(&cluster, &recording, &recorded).await?;
+    let (made, known) = make(&cluster, &recording, &recorded, &Baseline::strictest()).await?;
     let mut out = Vec::new();
     write(&recording, made, &known, "web", form, &mut out)?;
     Ok((String::from_utf8(out)?, known))
@@ -82,7 +85,10 @@ async fn exported(recording: Value, parts: Vec<Value>, form: Form) -> Result<(St
 
 #[tokio::test]
 async fn a_manifest_unites_all_parts_and_says_what_it_is_of() {
+    let mut uninvited = part("n4", "uid-1", &["swapon"]);
+    uninvited["metadata"]["annotations"] = json!({});
     let parts = vec![
+        uninvited,
         part("n1", "uid-1", &["read", "write"]),
         part("n2", "uid-1", &["fsync"]),
         // Of an earlier recording of that name.
@@ -107,7 +113,9 @@ async fn a_manifest_unites_all_parts_and_says_what_it_is_of() {
     for name in ["read", "write", "fsync", "exit_group"] {
         assert!(names.contains(&name), "{names:?}");
     }
-    assert!(!names.contains(&"mount"), "{names:?}");
+    for name in ["mount", "swapon"] {
+        assert!(!names.contains(&name), "{names:?}");
+    }
 
     let (json, _) = exported(recording(&json!({})), parts.clone(), Form::Json).await.unwrap();
     let same: SeccompProfile = serde_json::from_str(&json).unwrap();
@@ -191,7 +199,7 @@ fn merged(spec: &Value, names: &[&str], bases: &[RecordingBase]) -> Result<merge
     let recording: SeccompRecording = serde_json::from_value(recording(&json!({}))).unwrap();
     let mut tally = Tally::default();
     tally.add_one(Subject { run: "smoke".to_owned(), ..Subject::default() }, &saw(names));
-    merge::merge(&recording, &tally, &committed.object, bases)
+    merge::merge(&recording, &tally, &committed.object, bases, &Baseline::strictest())
 }
 
 fn document(rules: &Value) -> Value {
@@ -249,7 +257,7 @@ fn a_call_that_the_file_narrows_by_its_argument_stays_narrow() {
     observation.values.insert(portcullis_profile::recording::Argument { call, index: 0 }, domains);
     let mut tally = Tally::default();
     tally.add_one(Subject::default(), &observation);
-    let merged = merge::merge(&recording, &tally, &committed.object, &[]).unwrap();
+    let merged = merge::merge(&recording, &tally, &committed.object, &[], &Baseline::strictest()).unwrap();
     let [only] = &merged.gained.calls[..] else { panic!("{:?}", merged.gained.calls) };
     assert_eq!((only.name, only.change), (Some("socket"), portcullis_profile::compare::Change::Looser));
     let domains: Vec<&str> = only.differences.iter().map(|one| one.in_words.as_str()).collect();
@@ -287,7 +295,7 @@ async fn updated(file: &std::path::Path, names: &[&str], check: bool) -> (Verdic
     let cluster = cluster(recording(&json!({})), vec![part("n1", "uid-1", names)]);
     let recording = recordings::find(&cluster, "web").await.unwrap();
     let recorded = recordings::recorded(&cluster, &recording).await.unwrap();
-    let target = Target { file, name: None, check };
+    let target = Target { file, name: None, check, baseline: &Baseline::strictest() };
     let verdict = update::run(&cluster, &recording, &recorded, target, &mut Console::new()).await.unwrap();
     (verdict, std::fs::read_to_string(file).unwrap())
 }

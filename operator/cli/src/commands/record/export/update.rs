@@ -5,6 +5,7 @@ use std::{io::Write, path::Path};
 use anyhow::{Context as _, Result};
 use portcullis_api::SeccompRecording;
 use portcullis_profile::{
+    Baseline,
     compare::{CallChange, Change, Changes},
     docker::arch_name,
     explain,
@@ -37,6 +38,8 @@ pub(super) struct Target<'a> {
     pub(super) name: Option<&'a str>,
     /// Nothing is written, and a difference is an answer.
     pub(super) check: bool,
+    /// What is recorded is bounded by this where it keeps to it.
+    pub(super) baseline: &'a Baseline,
 }
 
 /// Merges a recording into a file, or says what that would add.
@@ -54,7 +57,7 @@ pub(super) async fn run(
     let bases = recordings::bases(cluster, &cluster.namespace, wished)
         .await
         .with_context(|| format!("{shown}: spec"))?;
-    let merged = merge::merge(recording, &recorded.tally, &committed.object, &bases)
+    let merged = merge::merge(recording, &recorded.tally, &committed.object, &bases, target.baseline)
         .with_context(|| format!("{shown} and {}", recordings::describe(recording)))?;
     write(&merged, console.out())?;
     let is_same = merged.gained.is_empty();

@@ -13,6 +13,7 @@ use portcullis_profile::recording::RECORDED_ARGUMENTS;
 
 use super::super::import::generation::{Form, Options};
 use crate::{
+    baseline::Chosen,
     cluster::connection::{Limit, duration},
     console::Console,
     verdict::Verdict,
@@ -59,6 +60,9 @@ pub(super) struct LocalArguments {
     /// How to record a command; by default by eBPF where this process may, and by ptrace elsewhere.
     #[arg(long, value_enum, conflicts_with = "container")]
     method: Option<Method>,
+    /// Run the command, and read and write files, as this user; where root records, as who ran sudo by default.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Write the profile to this file, and leave standard output to the command.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
@@ -73,6 +77,8 @@ pub(super) struct LocalArguments {
     /// The form of the profile.
     #[arg(long, short, value_name = "FORM", default_value = "oci")]
     output: Form,
+    #[command(flatten)]
+    baseline: Chosen,
     #[command(flatten)]
     options: Options,
     /// This process is to become the command: what `linux::command` starts.

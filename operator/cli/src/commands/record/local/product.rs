@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use portcullis_api::{Mode, ProfileSpec, RecordedFrom};
 use portcullis_profile::{
-    Action, Profile, Rule,
+    Action, Baseline, Profile, Rule,
     compose::NamedProfile,
     evaluate::{Outcome, Passage},
     import::Generation,
@@ -17,11 +17,12 @@ use portcullis_profile::{
     recording::{Tally, Wishes, make},
 };
 
-use super::LocalArguments;
+use super::{LocalArguments, linux::user::User};
 use crate::{
     commands::{combine, import::origin::Origin},
     console::{self, Console},
     input::{self, Loaded},
+    platform,
     registry::write_document,
 };
 
@@ -31,27 +32,20 @@ pub(super) struct Order<'a> {
     arguments: &'a LocalArguments,
     generation: Generation,
     earlier: Vec<Loaded>,
+    /// Whose the files are, where it is not this process's user.
+    user: Option<User>,
+    baseline: Baseline,
 }
 
 impl<'a> Order<'a> {
     /// Reads what is needed besides the recording.
-    pub(super) fn new(arguments: &'a LocalArguments) -> Result<Self> {
+    pub(super) fn new(arguments: &'a LocalArguments, user: Option<User>) -> Result<Self> {
         let generation = arguments.options.generation()?;
-        if let Some(file) = &arguments.file {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
-            ensure!(folder.is_dir(), "--file {}: there is no folder {}", file.display(), folder.display());
-        }
-        let earlier = match &arguments.merge {
-            // The first of several runs that add to one file has nothing to add to.
-            Some(file) if arguments.file.as_ref() == Some(file) && is_missing(file) => {
-                console::note(&format!("{} is not there yet: this run makes it", file.display()));
-                Vec::new()
-            }
-            Some(file) => input::profiles(file)?,
-            None => Vec::new(),
-        };
-        Ok(Self { arguments, generation, earlier })
+        let earlier = act(user.as_ref(), || earlier(arguments))?;
+        let container = platform::usual_container(platform::host_arch());
+        let baseline =
+            act(user.as_ref(), || arguments.baseline.read(arguments.merge.as_deref(), &container))?;
+        Ok(Self { arguments, generation, earlier, user, baseline })
     }
 
     /// Whether a runtime's own calls are added.
@@ -74,10 +68,10 @@ impl<'a> Order<'a> {
         options.write(&profile, *output, origin, spec, &mut document)?;
         match file {
             Some(file) => {
-                write_document(&document, file, console)?;
+                act(self.user.as_ref(), || write_document(&document, file, console))?;
                 console.note(format_args!("the profile is in {}", file.display()));
             }
-            None => console.out().write_all(&document)?,
+            None => console.document().write_all(&document)?,
         }
         Ok(())
     }
@@ -90,6 +84,7 @@ impl<'a> Order<'a> {
             default_errno_ret: *default_errno,
             argument_rules: self.arguments.arguments.iter().cloned().collect::<BTreeSet<_>>(),
             bases: Vec::new(),
+            baseline: &self.baseline,
         };
         let made = make(tally, &wishes).context("no profile can be made")?;
         for note in &made.notes {
@@ -127,6 +122,32 @@ impl<'a> Order<'a> {
             console::note(&note.to_string());
         }
         Ok(combined.profile)
+    }
+}
+
+/// What is added to; and whether there is a place for the profile.
+fn earlier(arguments: &LocalArguments) -> Result<Vec<Loaded>> {
+    if let Some(file) = &arguments.file {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        ensure!(folder.is_dir(), "--file {}: there is no folder {}", file.display(), folder.display());
+    }
+    match &arguments.merge {
+        // The first of several runs that add to one file has nothing to add to.
+        Some(file) if arguments.file.as_ref() == Some(file) && is_missing(file) => {
+            console::note(&format!("{} is not there yet: this run makes it", file.display()));
+            Ok(Vec::new())
+        }
+        Some(file) => input::profiles(file),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Does something as a user, or as this process.
+fn act<T>(user: Option<&User>, action: impl FnOnce() -> Result<T>) -> Result<T> {
+    match user {
+        Some(user) => user.act(action),
+        None => action(),
     }
 }
 

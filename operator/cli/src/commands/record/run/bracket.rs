@@ -190,8 +190,10 @@ impl Bracket {
                     }
                 }
                 Ok(Some(watcher::Event::InitDone)) => listed = true,
-                // The part of a node that is gone was taken over: there is nobody to answer.
-                Ok(Some(watcher::Event::Delete(part))) if part.spec.recording_uid == self.uid => {
+                // The part of a node that is gone was taken over: there is nobody to answer. One that was refused was never written.
+                Ok(Some(watcher::Event::Delete(part)))
+                    if part.spec.recording_uid == self.uid && part.counts() =>
+                {
                     pending.remove(part.spec.node.as_deref().unwrap_or_default());
                 }
                 Ok(Some(watcher::Event::Init | watcher::Event::Delete(_))) => {}

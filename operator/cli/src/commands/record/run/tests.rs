@@ -73,7 +73,10 @@ impl State {
         let entry = |run: &str, calls: &str| json!({"image": "sha256:ab", "container": "nginx", "run": run, "containers": 1, "calls": calls});
         json!({
             "apiVersion": "portcullis.dev/v1alpha1", "kind": "SeccompRecordingPart",
-            "metadata": {"namespace": "shop", "name": "web.n1", "uid": "part", "resourceVersion": "5"},
+            "metadata": {
+                "namespace": "shop", "name": "web.n1", "uid": "part", "resourceVersion": "5",
+                "annotations": {"portcullis.dev/invited": "uid-1"},
+            },
             "spec": {
                 "recording": "web", "recordingUid": "uid-1", "node": "n1", "observedGeneration": observed,
                 "entries": [entry("", "SCMP_ARCH_X86_64=0:1:0"), entry("smoke", "SCMP_ARCH_X86_64=0:1:0,1:1:0")],

@@ -9,7 +9,7 @@ use portcullis_api::{
 
 use super::Line;
 use crate::{
-    cluster::age::age,
+    cluster::{age::age, recordings},
     layout::{counted, wrapped},
     table::Table,
 };
@@ -63,6 +63,9 @@ fn facts(line: &Line, status: &RecordingStatus, out: &mut dyn Write) -> io::Resu
             "{calls} calls, {values} argument values, {denials} denials: more was called than is known"
         );
         say("Lost", &lost, out)?;
+    }
+    if let Some(refused) = recordings::refused(&status.refused_nodes) {
+        say("Refused", &refused, out)?;
     }
     if !status.denied_calls.is_empty() {
         let denied = format!("by the present filters: {}", status.denied_calls.join(", "));

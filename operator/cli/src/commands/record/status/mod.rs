@@ -14,15 +14,13 @@ use serde::Serialize;
 
 use crate::{
     cluster::{
-        self, Cluster, Connection, Everywhere, Scope,
-        failure::Attempt,
-        follow::check_format,
-        output::{self, Output},
-        pages, recordings,
+        self, Cluster, Connection, Everywhere, Scope, failure::Attempt, follow::check_format, pages,
+        recordings,
     },
     complete,
     console::Console,
     example::{self, Example},
+    output::{self, Output},
     verdict::Verdict,
 };
 

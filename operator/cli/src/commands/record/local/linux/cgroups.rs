@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use portcullis_probe::{CgroupPath, ContainerId, Hierarchy};
+use portcullis_probe::{CgroupPath, ContainerId, Hierarchy, Place, Places};
 
 /// How long a cgroup may stay busy after its last process has ended.
 const LINGERING: Duration = Duration::from_secs(2);
@@ -62,24 +62,36 @@ impl Mounted {
 
     /// Every container whose id begins so, with its cgroup.
     pub(super) fn containers(&self, prefix: &str) -> Vec<(ContainerId, PathBuf)> {
-        let mut found = Vec::new();
-        let mut below = vec![(self.root.clone(), 0)];
-        while let Some((directory, depth)) = below.pop() {
-            for child in children(&directory) {
-                let name = child.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                if let Some(id) = container_id(name).filter(|id| id.to_string().starts_with(prefix)) {
-                    found.push((id, child.clone()));
-                }
-                if depth < MAX_DEPTH {
-                    below.push((child, depth + 1));
-                }
-            }
-        }
+        let mut found = containers_below(&self.root, prefix);
         found.sort();
-        // A container's own cgroups may bear its id as well: the one above them all is its.
-        found.dedup_by(|one, first| one.0 == first.0);
         found
     }
+}
+
+/// Every container below a hierarchy's root whose id begins so. A cgroup that one has made is none, whatever its name.
+fn containers_below(root: &Path, prefix: &str) -> Vec<(ContainerId, PathBuf)> {
+    let mut found = Vec::new();
+    let mut below = vec![root.to_owned()];
+    while let Some(directory) = below.pop() {
+        for child in children(&directory) {
+            let Ok(path) = child.strip_prefix(root) else { continue };
+            let names: Vec<&str> = path.iter().filter_map(|name| name.to_str()).collect();
+            let level = path.iter().count();
+            let places = Places::of(names);
+            let is_it = |place: &Place| place.level == level;
+            if let Some(place) =
+                places.around.or(places.container).filter(is_it).or(places.container.filter(is_it))
+                && place.id.to_string().starts_with(prefix)
+            {
+                found.push((place.id, child.clone()));
+            }
+            let in_a_pod = places.container.is_some_and(|place| place.pod.is_some());
+            if !in_a_pod && level < MAX_DEPTH {
+                below.push(child);
+            }
+        }
+    }
+    found
 }
 
 /// Whether this process sees the kernel's own names of cgroups: `PROC_CGROUP_INIT_INO` of include/linux/proc_ns.h.
@@ -107,14 +119,6 @@ fn own_in(hierarchy: Hierarchy, line: &str) -> Option<String> {
         Hierarchy::Pids => controllers.split(',').any(|controller| controller == "pids"),
     };
     is_it.then(|| path.to_owned())
-}
-
-/// The probe's rule: 64 digits, bare or at the end of `<runtime>-<id>` or `<runtime>-<id>.scope`; conmon is no container.
-fn container_id(name: &str) -> Option<ContainerId> {
-    let name = name.strip_suffix(".scope").unwrap_or(name);
-    let (before, id) = name.split_at_checked(name.len().checked_sub(64)?)?;
-    let named = before.is_empty() || (before.ends_with('-') && !before.ends_with("conmon-"));
-    if named { id.parse().ok() } else { None }
 }
 
 fn children(directory: &Path) -> Vec<PathBuf> {
@@ -161,22 +165,55 @@ fn remove_once(directory: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    const UID: &str = "0b6f3d2e-9c1a-4f7b-8d21-5e9a7c3b1f00";
+
+    fn id(number: u8) -> String {
+        format!("{number:064x}")
+    }
+
+    /// Where the containers are in a tree of these directories.
+    fn found(paths: &[String], prefix: &str) -> Vec<String> {
+        let root = tempfile::tempdir().expect("a directory");
+        for path in paths {
+            fs::create_dir_all(root.path().join(path)).expect("a directory can be made");
+        }
+        let below = |path: &Path| path.strip_prefix(root.path()).expect("below it").display().to_string();
+        let mut found: Vec<_> =
+            containers_below(root.path(), prefix).iter().map(|(_, path)| below(path)).collect();
+        found.sort();
+        found
+    }
+
     #[test]
-    fn ids_are_found_in_the_names_that_runtimes_give() {
-        let id = "0123456789abcdef".repeat(4);
-        for name in
-            [id.clone(), format!("libpod-{id}.scope"), format!("crio-{id}"), format!("docker-{id}.scope")]
-        {
-            assert_eq!(container_id(&name).map(|id| id.to_string()), Some(id.clone()), "{name}");
-        }
-        for name in [
-            format!("libpod-conmon-{id}.scope"),
-            format!("x{id}"),
-            id[1..].to_owned(),
-            "user.slice".to_owned(),
+    fn containers_of_every_runtime_are_found() {
+        let paths = [
+            format!("docker/{}", id(1)),
+            format!("machine.slice/libpod-{}.scope/container", id(2)),
+            format!("kubepods/burstable/pod{UID}/{}", id(3)),
+            format!("docker/{}/kubelet/kubepods/pod{UID}/{}", id(1), id(4)),
+        ];
+        for (number, path) in [
+            (1, format!("docker/{}", id(1))),
+            (2, format!("machine.slice/libpod-{}.scope", id(2))),
+            (3, paths[2].clone()),
+            (4, paths[3].clone()),
         ] {
-            assert_eq!(container_id(&name), None, "{name}");
+            assert_eq!(found(&paths, &id(number)), [path]);
         }
+        assert_eq!(found(&paths, "00").len(), 4);
+    }
+
+    #[test]
+    fn what_a_container_made_is_not_taken_for_another_one() {
+        let (pod, victim) = (format!("kubepods/pod{UID}"), id(1));
+        let attacker = format!("kubepods/pod{}/{}", UID.replace('0', "1"), id(2));
+        let paths = [
+            format!("{pod}/{victim}"),
+            format!("{attacker}/pod{UID}/{victim}"),
+            format!("{attacker}/{victim}"),
+            format!("docker/{}/init.scope/docker-{victim}.scope", id(3)),
+        ];
+        assert_eq!(found(&paths, &victim), [paths[0].clone()]);
     }
 
     #[test]

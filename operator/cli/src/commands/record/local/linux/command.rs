@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Error, Result};
 use nix::sys::signal::{Signal, raise};
 
-use super::signals;
+use super::{signals, user::User};
 
 /// What stands for 'stop, and go on once somebody traces'; anything else is a `cgroup.procs` to write to.
 const TRACED: &str = "ptrace";
@@ -23,6 +23,8 @@ pub(super) struct Launch<'a> {
     pub(super) command: &'a [OsString],
     /// Whether its standard output is this process's, and not the profile's.
     pub(super) own_output: bool,
+    /// What `--user` says.
+    pub(super) user: Option<&'a str>,
 }
 
 /// What to call a command: its program's file name.
@@ -44,7 +46,11 @@ impl Launch<'_> {
 
     fn start(&self, how: &OsStr) -> Result<Child> {
         let mut copy = Command::new("/proc/self/exe");
-        copy.args(["record", "--become-by"]).arg(how).arg("--").args(self.command);
+        copy.args(["record", "--become-by"]).arg(how);
+        if let Some(user) = self.user {
+            copy.args(["--user", user]);
+        }
+        copy.arg("--").args(self.command);
         if !self.own_output {
             let errors = io::stderr().as_fd().try_clone_to_owned();
             copy.stdout(Stdio::from(errors.context("can't copy the descriptor of standard error")?));
@@ -54,14 +60,21 @@ impl Launch<'_> {
 }
 
 /// What the copy does. It returns only where the command can't be executed.
-pub(super) fn become_it(how: &OsStr, command: &[OsString]) -> Error {
+///
+/// It takes its place with the recorder's rights, and gives them up before the command has any.
+pub(super) fn become_it(how: &OsStr, command: &[OsString], user: Option<&User>) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return anyhow::anyhow!("there is no command after --");
     };
-    if let Err(error) = take_place(how) {
+    let mut next = Command::new(program);
+    next.args(arguments);
+    if let Err(error) = take_place(how).and_then(|()| user.map_or(Ok(()), User::become_it)) {
         return error;
     }
-    let error = Command::new(program).args(arguments).exec();
+    if let Some(user) = user {
+        user.set_environment(&mut next);
+    }
+    let error = next.exec();
     Error::new(error).context(format!("can't run {}", program.display()))
 }
 

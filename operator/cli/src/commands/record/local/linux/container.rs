@@ -108,6 +108,18 @@ fn resolve(text: &str, mounted: &Mounted) -> Result<(ContainerId, Option<PathBuf
     let mut found = mounted.containers(text);
     match (found.pop(), text.parse()) {
         (Some((id, cgroup)), _) if found.is_empty() => Ok((id, Some(cgroup))),
+        (Some((id, cgroup)), _) if found.iter().all(|(other, _)| *other == id) => {
+            let paths: Vec<String> = found
+                .iter()
+                .map(|(_, path)| path)
+                .chain([&cgroup])
+                .map(|path| path.display().to_string())
+                .collect();
+            bail!(
+                "--container {text}: several cgroups have this id, so one of them pretends: {}; stop what made the wrong one",
+                paths.join(", ")
+            )
+        }
         (Some((last, _)), _) => {
             let ids: Vec<String> =
                 found.iter().map(|(id, _)| *id).chain([last]).map(|id| id.to_string()).collect();

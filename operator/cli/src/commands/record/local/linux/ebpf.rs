@@ -28,7 +28,7 @@ use crate::console;
 const NODE: &str = "record-";
 const CGROUP: &str = "portcullis-record-";
 /// A recorder watches one command or container, which may have been started anew a few times.
-const CAPACITY: Capacity = Capacity { containers: 32, foreign: 4096, denials: 16, values: 4096 };
+const CAPACITY: Capacity = Capacity { containers: 32, others: 128, values: 128 };
 
 /// A probe of this process's own. All of it goes with this value.
 #[derive(Debug)]
@@ -52,14 +52,14 @@ impl OwnProbe {
             }
             other => other.map_err(plain)?,
         };
-        sweep(&settings.bpffs);
+        sweep(&settings.pins);
         Ok(Self { probe: Some(probe), settings })
     }
 
     /// Watches a target.
     pub(super) fn watch(&mut self, target: &Target, start: Start) -> Result<()> {
         let probe = self.probe.as_mut().context("the probe is closed")?;
-        probe.watch(target, Watch { tag: 1, start, denials: false }).map_err(plain)?;
+        probe.watch(target, Watch { tag: 1, start, group: 0, denials: false }).map_err(plain)?;
         if let Attachment::Raw { reason } = probe.attachment() {
             console::note(&format!(
                 "this kernel has no typed tracepoints, so recording costs more: {reason}"
@@ -71,7 +71,7 @@ impl OwnProbe {
     /// What was counted, and how many calls, or tasks with all of theirs, can't be told of any container.
     pub(super) fn snapshot(&self) -> Result<(Vec<Recorded>, u64)> {
         let snapshot = self.probe.as_ref().context("the probe is closed")?.snapshot().map_err(plain)?;
-        let Losses { no_room, unmarked, too_deep: _, uncached: _, unpaired: _ } = snapshot.losses;
+        let Losses { no_room, unmarked, .. } = snapshot.losses;
         Ok((snapshot.containers, no_room.saturating_add(unmarked)))
     }
 }
@@ -80,7 +80,7 @@ impl Drop for OwnProbe {
     fn drop(&mut self) {
         // It holds the lock that uninstalling takes.
         self.probe = None;
-        if let Err(error) = uninstall(&self.settings.bpffs, &self.settings.node) {
+        if let Err(error) = uninstall(&self.settings.pins, &self.settings.node) {
             console::note(&format!(
                 "the probe's programs may still be loaded: {error}; the next recording removes them"
             ));
@@ -88,9 +88,14 @@ impl Drop for OwnProbe {
     }
 }
 
-/// Mounts the BPF file system where it belongs: systemd does so when a machine starts, others leave it out.
+/// Mounts the BPF file system where it belongs, and as systemd does when a machine starts; others leave it out.
+///
+/// It stays: another program may pin something in it meanwhile, that an unmount would take away with it.
+///
+/// Source: `mount_table` of systemd's src/shared/mount-setup.c.
 fn mount(path: &Path) -> Result<()> {
-    rustix::mount::mount("bpf", path, "bpf", MountFlags::empty(), None).with_context(|| {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    rustix::mount::mount("bpf", path, "bpf", flags, c"mode=0700").with_context(|| {
         format!("there is no BPF file system at {}, and none can be mounted", path.display())
     })?;
     console::note(&format!("mounted a BPF file system at {}, which stays", path.display()));
@@ -98,12 +103,12 @@ fn mount(path: &Path) -> Result<()> {
 }
 
 /// Removes the pins of recorders that are gone.
-fn sweep(bpffs: &Path) {
-    for entry in fs::read_dir(bpffs.join("portcullis")).into_iter().flatten().flatten() {
+fn sweep(pins: &Path) {
+    for entry in fs::read_dir(pins).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if is_left(&name, NODE) {
             // Where this fails another recorder does it at the same time, or the next one will.
-            let _ = uninstall(bpffs, &name);
+            let _ = uninstall(pins, &name);
         }
     }
 }

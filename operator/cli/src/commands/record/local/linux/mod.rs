@@ -8,11 +8,12 @@ mod follow;
 mod ptrace;
 mod signals;
 mod summary;
+pub(super) mod user;
 
 use anyhow::{Context as _, Result};
 use portcullis_profile::recording::{Observation, Platform, Subject, Tally};
 
-use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals};
+use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals, user::User};
 use super::{LocalArguments, Method, product::Order};
 use crate::{
     commands::import::origin::Origin,
@@ -22,10 +23,15 @@ use crate::{
 
 pub(super) fn run(arguments: &LocalArguments, console: &mut Console) -> Result<Verdict> {
     let LocalArguments { command, container, become_by, .. } = arguments;
+    let user = User::find(arguments.user.as_deref())?;
     if let Some(how) = become_by {
-        return Err(command::become_it(how, command));
+        return Err(command::become_it(how, command, user.as_ref()));
     }
-    let order = Order::new(arguments)?;
+    if let Some(user) = &user {
+        let what = if container.is_some() { "the profile is" } else { "the command and the profile are" };
+        console::note(&format!("{what} {}'s: --user root makes it root's", user.describe()));
+    }
+    let order = Order::new(arguments, user)?;
     match container {
         Some(id) => container::run(id, arguments.duration, &order, console),
         None => run_command(arguments, &order, console),
@@ -35,7 +41,11 @@ pub(super) fn run(arguments: &LocalArguments, console: &mut Console) -> Result<V
 fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Console) -> Result<Verdict> {
     let name = command::name(&arguments.command).context("there is no command after --")?;
     let signals = Signals::new()?;
-    let launch = command::Launch { command: &arguments.command, own_output: arguments.file.is_some() };
+    let launch = command::Launch {
+        command: &arguments.command,
+        own_output: arguments.file.is_some(),
+        user: arguments.user.as_deref(),
+    };
     let (followed, means) = match place(arguments.method)? {
         Some(place) => {
             let mut counted = Counted::start(place, &launch)?;
