@@ -61,7 +61,7 @@ test-unit: setup
 
 test-e2e: image
 	@echo '==> End-to-end tests'
-	cargo test --package portcullis-e2e
+	cargo test --package portcullis-e2e --no-fail-fast
 
 lint: $(DENY) advisories
 	@echo '==> Format, lints, dependencies'

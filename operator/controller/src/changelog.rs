@@ -1,8 +1,8 @@
 //! The digests that the served set went through, so that a node's digest says which changes the node has.
 //!
 //! Every change of what nodes serve gets an index. A node that reports the digest of index `i` has every change up to `i`, and
-//! so has a profile exactly when the last change that wrote a file of the profile is at or before `i`: a removal alone, of an old
-//! revision, takes nothing from a node that is behind it. No resource version is compared: a restored etcd
+//! so has a profile exactly when the last change of what the profile's path serves is at or before `i`: an old revision that goes, or
+//! comes back, takes nothing from a node that is behind it. No resource version is compared: a restored etcd
 //! or a relist can't make a false claim.
 
 use std::collections::{HashMap, VecDeque};
@@ -94,7 +94,7 @@ impl ChangeLog {
         self.entries.back().map(|entry| entry.digest)
     }
 
-    /// Since which change every file that an owner has is there.
+    /// Since which change an owner's path serves what it does.
     pub(crate) fn last_change(&self, owner: &Owner) -> Index {
         // What is older than the log is older than every digest in it.
         self.last_change.get(owner).copied().unwrap_or(0)
@@ -119,8 +119,9 @@ impl ChangeLog {
     fn record(&mut self, change: &ServedChange, owner: &Owner) -> bool {
         if !change.is_empty() && self.listed {
             self.newest += 1;
-            // A node that has yet to remove an old revision's file has all that the owner is to serve.
-            if !change.write.is_empty() {
+            // A node that has yet to remove an old revision's file, or to write one whose revocation was taken back, serves the right content.
+            let path = owner.current_path();
+            if change.write.iter().any(|served| served.path == path) {
                 self.last_change.insert(owner.clone(), self.newest);
             }
             self.push(Some(owner.clone()));
@@ -224,6 +225,25 @@ mod tests {
         assert_eq!((log.newest(), log.last_change(&owner("web"))), (1, 0));
         assert!(log.remove(&owner("web"), &Digest::of(b"c")));
         assert_eq!((log.newest(), log.last_change(&owner("web"))), (2, 2), "b is current now");
+    }
+
+    #[test]
+    fn an_old_revision_that_is_revoked_and_comes_back_is_no_change_of_what_its_owner_serves() {
+        let mut log = listed(&[meta("web", "a", 1), meta("web", "b", 2)]);
+        let revoked = RevisionMeta { revoked: Some("it allows too much".to_owned()), ..meta("web", "a", 1) };
+        assert!(
+            log.apply(&revoked) && log.apply(&meta("web", "a", 1)),
+            "nodes have files to remove and to write"
+        );
+        assert_eq!((log.newest(), log.last_change(&owner("web"))), (2, 0));
+        let current = RevisionMeta { revoked: Some(String::new()), ..meta("web", "b", 2) };
+        log.apply(&current);
+        log.apply(&meta("web", "b", 2));
+        assert_eq!(
+            (log.newest(), log.last_change(&owner("web"))),
+            (4, 4),
+            "what it serves has gone and come"
+        );
     }
 
     #[test]

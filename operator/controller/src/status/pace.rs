@@ -10,6 +10,8 @@ use super::conditions::{find, is_ready};
 
 /// How often the counts of a rollout are written.
 pub(crate) const COUNTS_EVERY: Duration = Duration::from_secs(30);
+/// How often they are where the content was Ready before: slowly enough to leave room for the write that says so again.
+pub(crate) const COUNTS_BY_NODES_EVERY: Duration = Duration::from_secs(60);
 /// How often counts are written that changed because nodes came or went: each of these is a write for every profile.
 pub(crate) const SET_EVERY: Duration = Duration::from_secs(600);
 /// For how long they have to differ: a node that reboots is back before.
@@ -30,6 +32,8 @@ pub(crate) enum Change {
     Unsettled,
     /// Nodes that had the content lost it, or have it again.
     ByNodes,
+    /// The counts of how many have it again, while some don't.
+    CountsByNodes,
     /// Something of the profile itself.
     Own,
 }
@@ -68,7 +72,7 @@ impl Change {
         if same(&without_counts(previous), &without_counts(next)) {
             return match (is_settled(next), was_ready) {
                 (true, _) => Self::NodeSet,
-                (false, true) => Self::ByNodes,
+                (false, true) => Self::CountsByNodes,
                 (false, false) => Self::Counts,
             };
         }
@@ -95,6 +99,9 @@ impl Change {
                 Some(written.map_or(own, |written| own.max(written + SET_EVERY)))
             }
             Self::ByNodes => Some(by_nodes.unwrap_or(now)),
+            Self::CountsByNodes => {
+                Some(by_nodes.unwrap_or(now).max(written.unwrap_or(seen) + COUNTS_BY_NODES_EVERY))
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use portcullis_api::FailingNode;
 
 use super::{
-    pace::{COUNTS_EVERY, PATIENCE, SET_EVERY, SET_LASTS},
+    pace::{COUNTS_BY_NODES_EVERY, COUNTS_EVERY, PATIENCE, SET_EVERY, SET_LASTS},
     *,
 };
 
@@ -203,7 +203,7 @@ fn what_a_profile_becomes_ready_with_first_is_its_own_and_what_nodes_lose_of_it_
     assert_eq!(change(&distributing, &further, None), Change::Counts);
     assert_eq!(change(&distributing, &failing, None), Change::ByNodes);
     assert_eq!(change(&ready, &distributing, was_ready), Change::ByNodes);
-    assert_eq!(change(&distributing, &further, was_ready), Change::ByNodes);
+    assert_eq!(change(&distributing, &further, was_ready), Change::CountsByNodes);
     assert_eq!(change(&distributing, &ready, was_ready), Change::ByNodes);
     assert_eq!(change(&ready, &more_nodes, was_ready), Change::NodeSet);
 }
@@ -230,11 +230,13 @@ fn each_change_has_its_time() {
     assert_eq!(due(Change::Unsettled, &times), Some(now + PATIENCE));
     assert_eq!(due(Change::Counts, &times), Some(now + COUNTS_EVERY));
     assert_eq!(due(Change::ByNodes, &times), Some(now));
+    assert_eq!(due(Change::CountsByNodes, &times), Some(now + COUNTS_BY_NODES_EVERY));
     assert_eq!(due(Change::NodeSet, &times), Some(now + SET_LASTS + SET_EVERY / 4));
     let written = Times { written: Some(now - 20 * SECOND), by_nodes: Some(now + SECOND), ..times };
     assert_eq!(due(Change::Own, &written), Some(now));
     assert_eq!(due(Change::Counts, &written), Some(now + COUNTS_EVERY - 20 * SECOND));
     assert_eq!(due(Change::ByNodes, &written), Some(now + SECOND));
+    assert_eq!(due(Change::CountsByNodes, &written), Some(now + COUNTS_BY_NODES_EVERY - 20 * SECOND));
     assert_eq!(due(Change::NodeSet, &written), Some(now + SET_EVERY - 20 * SECOND));
     let first = Times { share: 0.0, ..written };
     assert_eq!(due(Change::NodeSet, &first), Some(now + SET_EVERY - 20 * SECOND));

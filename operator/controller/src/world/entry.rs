@@ -372,7 +372,7 @@ impl Entry {
         let ready = self.status(now).filter(|status| is_ready(status)).and_then(content);
         self.was_ready = ready.or(self.was_ready);
         let change = Change::between(self.status(now), next, self.was_ready);
-        self.by_nodes = change == Change::ByNodes;
+        self.by_nodes = matches!(change, Change::ByNodes | Change::CountsByNodes);
         let set_changed = self.set_changed.unwrap_or(now);
         self.set_changed = (change == Change::NodeSet).then_some(set_changed);
         let share = share_of(&self.uid);
