@@ -43,8 +43,17 @@ pub struct Torture {
     pub changes: u64,
 }
 
-/// Kills an agent `kills` times at random moments while a profile is edited without a pause, and reads its file in a tight loop all
-/// the while.
+/// How much has to happen.
+#[derive(Clone, Copy, Debug)]
+pub struct Least {
+    /// How often the agent is killed.
+    pub kills: u32,
+    /// How often the file changes. After some changes the controller makes one each 10 s, so on a fast machine it is these that take the time.
+    pub changes: u64,
+}
+
+/// Kills an agent at random moments while a profile is edited without a pause, and reads its file in a tight loop all the while, until
+/// enough has happened.
 ///
 /// # Errors
 /// Where a read finds anything but one of the profile's contents, whole, or the last content does not come.
@@ -52,7 +61,7 @@ pub async fn torture(
     operator: &Operator,
     namespace: &TestNamespace,
     directory: &Path,
-    kills: u32,
+    least: Least,
 ) -> Result<Torture> {
     let owner = Owner::namespaced(namespace.name(), "tortured")?;
     let mut contents = Vec::new();
@@ -75,10 +84,10 @@ pub async fn torture(
     let edits = AtomicU64::new(0);
     let outcome = tokio::select! {
         edited = edit_for_ever(namespace, &edits) => edited,
-        killed = kill(operator, agent, (&base, &log), (kills, longest), &reader) => killed,
+        killed = kill(operator, agent, (&base, &log), (least, longest), &reader) => killed,
     };
     let (reads, changes) = reader.stop()?;
-    outcome.with_context(|| tail(&log))?;
+    let kills = outcome.with_context(|| tail(&log))?;
 
     namespace.apply(&profile("tortured", &spec(0)))?;
     let _agent = LooseAgent::start(operator, &base, &log)?;
@@ -95,7 +104,7 @@ fn spec(number: u32) -> serde_json::Value {
 }
 
 /// Edits without a pause; ends only with an error.
-async fn edit_for_ever(namespace: &TestNamespace, edits: &AtomicU64) -> Result<()> {
+async fn edit_for_ever(namespace: &TestNamespace, edits: &AtomicU64) -> Result<u32> {
     use kube::api::{Patch, PatchParams};
     let profiles = namespace.api::<SeccompProfile>();
     for number in (0..CONTENTS).cycle() {
@@ -103,26 +112,29 @@ async fn edit_for_ever(namespace: &TestNamespace, edits: &AtomicU64) -> Result<(
         profiles.patch("tortured", &PatchParams::default(), &patch).await?;
         edits.fetch_add(1, Ordering::Relaxed);
     }
-    Ok(())
+    bail!("there is nothing to edit")
 }
 
-/// Kills the agent some times and starts another at once, each time after another part of the longest life.
+/// Kills the agent and starts another at once, each time after another part of the longest life, until enough has happened. Says how often.
 async fn kill(
     operator: &Operator,
     first: LooseAgent,
     (base, log): (&Path, &Path),
-    (kills, longest): (u32, Duration),
+    (least, longest): (Least, Duration),
     reader: &Reader,
-) -> Result<()> {
+) -> Result<u32> {
     let mut agent = first;
-    for round in 0..kills {
+    let mut round = 0;
+    while round < least.kills || reader.changes() < least.changes {
         // From before its first look at the disk to well into its watch.
         tokio::time::sleep(longest * (round * 37 % 100) / 100).await;
         reader.ensure_well()?;
         agent.kill()?;
         agent = LooseAgent::start(operator, base, log)?;
+        round += 1;
     }
-    agent.kill()
+    agent.kill()?;
+    Ok(round)
 }
 
 /// The end of a file, for an error.
@@ -134,17 +146,22 @@ fn tail(log: &Path) -> String {
 /// A thread that reads one file without a pause.
 struct Reader {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Result<(u64, u64)>>,
+    changes: Arc<AtomicU64>,
+    thread: JoinHandle<Result<u64>>,
 }
 
 impl Reader {
     fn start(file: PathBuf, contents: BTreeSet<String>) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let thread = std::thread::spawn({
-            let stop = stop.clone();
-            move || read_for_ever(&file, &contents, &stop)
+            let (stop, changes) = (stop.clone(), changes.clone());
+            move || read_for_ever(&file, &contents, (&stop, &changes))
         });
-        Self { stop, thread }
+        Self { stop, changes, thread }
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// Fails early where the reader has met something that it should not.
@@ -155,12 +172,17 @@ impl Reader {
 
     fn stop(self) -> Result<(u64, u64)> {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the reader panicked"))?
+        let reads = self.thread.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+        Ok((reads, self.changes.load(Ordering::Relaxed)))
     }
 }
 
-fn read_for_ever(file: &Path, contents: &BTreeSet<String>, stop: &AtomicBool) -> Result<(u64, u64)> {
-    let (mut reads, mut changes) = (0, 0);
+fn read_for_ever(
+    file: &Path,
+    contents: &BTreeSet<String>,
+    (stop, changes): (&AtomicBool, &AtomicU64),
+) -> Result<u64> {
+    let mut reads = 0;
     let mut last = String::new();
     while !stop.load(Ordering::Relaxed) {
         let text = match fs::read_to_string(file) {
@@ -173,9 +195,9 @@ fn read_for_ever(file: &Path, contents: &BTreeSet<String>, stop: &AtomicBool) ->
         ensure!(contents.contains(&text), "read {reads}: torn or empty: {text:?}");
         reads += 1;
         if text != last {
-            changes += 1;
+            changes.fetch_add(1, Ordering::Relaxed);
             last = text;
         }
     }
-    Ok((reads, changes))
+    Ok(reads)
 }

@@ -3,7 +3,11 @@
 use anyhow::{Result, ensure};
 use portcullis_e2e::{
     progress,
-    testing::{profiles::local_operator, torture::torture, with_namespace},
+    testing::{
+        profiles::local_operator,
+        torture::{Least, torture},
+        with_namespace,
+    },
 };
 
 /// The short form; `soak.rs` has the long one.
@@ -12,9 +16,10 @@ async fn a_reader_never_sees_a_torn_empty_or_missing_file_while_the_agent_is_kil
     let Some(operator) = local_operator().await? else { return Ok(()) };
     with_namespace(operator.cluster(), "crash", async |namespace| {
         let directory = tempfile::tempdir()?;
-        let torture = torture(&operator, &namespace, directory.path(), 25).await?;
+        let torture =
+            torture(&operator, &namespace, directory.path(), Least { kills: 25, changes: 6 }).await?;
         progress::say(format_args!("{torture:?}"));
-        ensure!(torture.reads > 10_000 && torture.changes > 5, "too little happened: {torture:?}");
+        ensure!(torture.reads > 10_000, "too little happened: {torture:?}");
         Ok(())
     })
     .await
