@@ -43,6 +43,7 @@ const VALUE_SETS: [&[&str]; 15] = [
         "admissionPolicies.revisionWriters[0]=system:serviceaccount:velero:velero",
         "admissionPolicies.podsOfOwnNamespace=false",
         "admissionPolicies.noPrivilegeEscalation=false",
+        "admissionPolicies.pathHints=false",
         "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus",
         "metrics.service.annotations.a=b",
         "metrics.serviceMonitor.enabled=true",
@@ -363,6 +364,28 @@ async fn what_pods_may_name_follows_the_values() -> Result<()> {
     ])
     .await?;
     assert!(find(&none, "ValidatingAdmissionPolicy", "portcullis-pods").is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn hints_on_paths_know_every_folder_and_can_be_switched_off() -> Result<()> {
+    let objects = render(&[
+        "kubelet.subdirectory=new",
+        "kubelet.previousSubdirectories={profiles}",
+        "admissionPolicies.otherSubdirectories={baked}",
+    ])
+    .await?;
+    let policy = find(&objects, "ValidatingAdmissionPolicy", "portcullis-path-hints")?;
+    assert_eq!(policy["spec"]["failurePolicy"], "Ignore");
+    let text = policy.to_string();
+    assert!(
+        text.contains("in ['new','profiles']") && text.contains("in ['new','profiles','baked']"),
+        "{text}"
+    );
+    let binding = find(&objects, "ValidatingAdmissionPolicyBinding", "portcullis-path-hints")?;
+    assert_eq!(binding["spec"]["validationActions"], json!(["Warn"]));
+    let without = render(&["admissionPolicies.pathHints=false"]).await?;
+    assert!(find(&without, "ValidatingAdmissionPolicy", "portcullis-path-hints").is_err());
     Ok(())
 }
 

@@ -6,3 +6,4 @@ mod loops;
 mod rights;
 mod tool;
 mod watches;
+mod why;

@@ -291,6 +291,37 @@ async fn whoever_applies_a_workload_whose_pods_will_be_refused_is_warned() -> Re
     .await
 }
 
+#[tokio::test]
+async fn whoever_applies_a_path_that_no_profile_can_have_is_warned() -> Result<()> {
+    let operator = Operator::from_env().await?;
+    with_namespace(operator.cluster(), "hinted", async |namespace| {
+        let own = format!("profiles/{}/web.json", namespace.name());
+        for (path, words) in [
+            (format!("localhost/{own}"), Some("write it without localhost/")),
+            (format!("var/lib/kubelet/seccomp/{own}"), Some("write it without /var/lib/kubelet/seccomp/")),
+            (own.replace(".json", ""), Some("is no path of a profile: a SeccompProfile has profiles/")),
+            ("profiles/a/b/c.json".to_owned(), Some("is no path of a profile")),
+            ("profile/web.json".to_owned(), Some("is not below profiles/, where Portcullis writes")),
+            ("web.json".to_owned(), Some("is not below profiles/, where Portcullis writes")),
+            (own.clone(), None),
+            (own.replace(".json", "@0123456789ab.json"), None),
+            ("profiles/web.json".to_owned(), None),
+            ("operator/shop/web.json".to_owned(), None),
+        ] {
+            let spec = json!({ "containers": [container(&modest(&path))] });
+            let pod =
+                json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web" }, "spec": spec });
+            for object in workloads(&spec).into_iter().chain([pod]) {
+                let said = warnings(&namespace, &object)?;
+                let so = words.map_or(!said.contains("Warning:"), |words| said.contains(words));
+                ensure!(so, "{object}: {said}");
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// A workload of each kind with this pod's spec.
 fn workloads(spec: &Value) -> Vec<Value> {
     let template = |restart: &str| {

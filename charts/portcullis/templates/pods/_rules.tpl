@@ -11,15 +11,14 @@
 {{- end -}}
 
 {{/*
-What a pod's spec may name, as the variables and validations of a policy. Argument: (list root "CEL expression of the spec")
+The paths that a pod's spec names, as the variables of a policy: `paths`, a list of maps. Argument: the CEL expression of the spec.
 
 `dyn`, because one list holds the three kinds of container. Maps hold strings alone, and say so, because CEL wants equal types in a literal.
 */}}
-{{- define "portcullis.pods.rules" -}}
-{{- $policies := (index . 0).Values.admissionPolicies -}}
+{{- define "portcullis.pods.paths" -}}
 variables:
   - name: spec
-    expression: {{ index . 1 | quote }}
+    expression: {{ . | quote }}
   # Of a pod that is there already only what is added for debugging counts, so that old pods can still be debugged.
   - name: containers
     expression: >-
@@ -41,6 +40,12 @@ variables:
           ? c.securityContext.seccompProfile.?localhostProfile.orValue('') : variables.podPath),
         'escalates': c.?securityContext.?allowPrivilegeEscalation.orValue(true) && !c.?securityContext.?privileged.orValue(false)
           ? 'yes' : 'no'})
+{{- end -}}
+
+{{/* What a pod's spec may name, as the variables and validations of a policy. Argument: (list root "CEL expression of the spec") */}}
+{{- define "portcullis.pods.rules" -}}
+{{- $policies := (index . 0).Values.admissionPolicies -}}
+{{ include "portcullis.pods.paths" (index . 1) }}
   # The API server refuses '..' and absolute paths; the kubelet's path.Join drops empty parts and '.'.
   - name: own
     expression: >-

@@ -5,10 +5,12 @@ pub(crate) mod connection;
 pub(crate) mod failure;
 pub(crate) mod follow;
 pub(crate) mod pages;
+pub(crate) mod paths;
 pub(crate) mod pod;
 pub(crate) mod profiles;
 pub(crate) mod recordings;
 pub(crate) mod revisions;
+pub(crate) mod sandbox;
 pub(crate) mod usage;
 pub(crate) mod workload;
 

@@ -25,6 +25,7 @@ pub(crate) struct SlimSpec {
     init_containers: Vec<SlimContainer>,
     ephemeral_containers: Vec<SlimContainer>,
     os: Option<Os>,
+    pub(crate) runtime_class_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -44,6 +45,7 @@ struct SlimContainer {
 #[serde(rename_all = "camelCase", default)]
 struct SecurityContext {
     privileged: Option<bool>,
+    allow_privilege_escalation: Option<bool>,
     seccomp_profile: Option<SeccompProfile>,
 }
 
@@ -64,16 +66,39 @@ pub(crate) struct SlimStatus {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
     name: String,
+    #[serde(rename = "containerID")]
+    container_id: Option<String>,
     state: State,
+    last_state: State,
+    restart_count: i32,
+}
+
+/// What a container does now, or did before it was started again.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct State {
+    running: Option<Running>,
+    pub(crate) waiting: Option<Waiting>,
+    pub(crate) terminated: Option<Terminated>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-struct State {
-    running: Option<Running>,
+pub(crate) struct Waiting {
+    pub(crate) reason: String,
+    pub(crate) message: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Terminated {
+    pub(crate) exit_code: i32,
+    pub(crate) signal: Option<i32>,
+    pub(crate) reason: String,
+    pub(crate) message: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -150,8 +175,18 @@ pub(crate) struct Container<'p> {
     pub(crate) role: Role,
     pub(crate) confinement: Confinement,
     pub(crate) set_by: SetBy,
+    /// Whether `allowPrivilegeEscalation: false` is said, so that the filter is loaded last.
+    pub(crate) no_new_privs: bool,
     /// Since when, where it runs.
     pub(crate) running: Option<Option<&'p Time>>,
+    /// What it does now; none where the kubelet has not said.
+    pub(crate) state: Option<&'p State>,
+    /// How it ended before it was started again.
+    pub(crate) last_state: Option<&'p State>,
+    /// How often it was started again.
+    pub(crate) restarts: i32,
+    /// The runtime's name for itself: `containerd`, `cri-o` or `docker` (by cri-dockerd).
+    pub(crate) runtime: Option<&'p str>,
 }
 
 /// Every container of a pod, whether it runs or not.
@@ -171,8 +206,22 @@ pub(crate) fn containers(pod: &SlimPod) -> impl Iterator<Item = Container<'_>> {
             let own = statuses.into_iter().flatten().find(|status| status.name == container.name);
             let running = own.and_then(|status| status.state.running.as_ref());
             let (confinement, set_by) = spec.confinement(container);
-            let running = running.map(|running| running.started_at.as_ref());
-            Container { name: &container.name, role, confinement, set_by, running }
+            let id = own.and_then(|status| status.container_id.as_deref());
+            Container {
+                name: &container.name,
+                role,
+                confinement,
+                set_by,
+                no_new_privs: container
+                    .security_context
+                    .as_ref()
+                    .is_some_and(|context| context.allow_privilege_escalation == Some(false)),
+                running: running.map(|running| running.started_at.as_ref()),
+                state: own.map(|status| &status.state),
+                last_state: own.map(|status| &status.last_state),
+                restarts: own.map_or(0, |status| status.restart_count),
+                runtime: id.and_then(|id| id.split_once("://")).map(|(runtime, _)| runtime),
+            }
         })
     })
 }

@@ -25,6 +25,7 @@ mod simulate;
 mod status;
 mod use_profile;
 mod who;
+mod why;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -49,6 +50,8 @@ pub(crate) enum Command {
     Status(Box<status::Arguments>),
     /// Say what confines each running container, the riskiest first.
     Who(Box<who::Arguments>),
+    /// Say why a pod does not start under its profile, and what to change.
+    Why(Box<why::Arguments>),
     /// Put a profile into the cluster, and wait until it is on every node.
     Apply(Box<apply::Arguments>),
     /// Print the document that nodes serve.
@@ -107,6 +110,7 @@ impl Command {
             Self::Convert(arguments) => convert::run(&arguments, console),
             Self::Status(arguments) => status::run(&arguments, console),
             Self::Who(arguments) => who::run(&arguments, console),
+            Self::Why(arguments) => why::run(&arguments, console),
             Self::Apply(arguments) => apply::run(&arguments, console),
             Self::Get(arguments) => get::run(&arguments, console),
             Self::History(arguments) => history::run(&arguments, console),

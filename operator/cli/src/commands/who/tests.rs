@@ -101,14 +101,15 @@ async fn only_the_uncovered_are_shown_and_all_are_counted() {
     let arguments = arguments(&["--uncovered", "--by-pod", "-o", "wide"]);
     let scope = cluster.scope(arguments.everywhere);
     let (report, _) = gather(&cluster, &scope, &arguments).await.unwrap();
-    assert_eq!((report.summary.containers, report.summary.uncovered), (8, 3));
+    assert_eq!((report.summary.containers, report.summary.uncovered), (8, 4));
     let (said, _) = table(&cluster, &arguments).await;
     assert_eq!(
         said,
-        "POD       CONTAINER   CONFINEMENT   PROFILE   NODE    SET BY      PATH\n\
-         mighty    main        privileged    -         node1   container   -\n\
-         plain-1   main        not set       -         node1   -           -\n\
-         plain-2   main        not set       -         node1   -           -\n"
+        "POD       CONTAINER   CONFINEMENT   PROFILE           NODE    SET BY      PATH\n\
+         mighty    main        privileged    -                 node1   container   -\n\
+         plain-1   main        not set       -                 node1   -           -\n\
+         plain-2   main        not set       -                 node1   -           -\n\
+         lost      main        Localhost     no such profile   node1   container   profiles/shop/gone.json\n"
     );
 }
 
@@ -144,4 +145,91 @@ async fn namespaces_are_left_out_by_the_server() {
         answer(&asked)
     });
     table(&cluster, &arguments(&["-A", "--exclude-namespace", "kube-system"])).await;
+}
+
+/// A pod on nodes of a runtime, or with a runtime class.
+fn on(runtime: &str, class: Option<&str>, name: &str, context: &Value) -> Value {
+    let mut pod = pod(name, context, None);
+    pod["spec"]["runtimeClassName"] = json!(class);
+    pod["status"]["containerStatuses"][0]["containerID"] = json!(format!("{runtime}://0123"));
+    pod
+}
+
+#[tokio::test]
+async fn what_a_runtime_makes_of_it_is_told_apart() {
+    let cluster = fake::cluster(|asked| match asked.path.rsplit('/').next() {
+        Some("pods") => fake::list(&[
+            on("docker", None, "missing", &localhost("profiles/shop/gone.json")),
+            on("docker", None, "late", &localhost("profiles/shop/web.json")),
+            on("containerd", None, "waited", &localhost("profiles/shop/web.json")),
+            on("cri-o", None, "mighty", &json!({"privileged": true})),
+            on("containerd", Some("sandboxed"), "gvisor", &localhost("profiles/shop/web.json")),
+            on("containerd", Some("sandboxed"), "bare", &json!(null)),
+            on("containerd", Some("fast"), "crun", &localhost("profiles/shop/web.json")),
+        ]),
+        Some("runtimeclasses") => fake::list(&[
+            json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "sandboxed"}, "handler": "runsc"}),
+            json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "fast"}, "handler": "crun"}),
+        ]),
+        Some("seccompprofiles") => {
+            let mut web = profile("web", "Enforce");
+            web["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:01Z");
+            fake::list(&[web])
+        }
+        _ => answer(&asked),
+    });
+    let arguments = arguments(&["-o", "wide"]);
+    let (said, notes) = table(&cluster, &arguments).await;
+    assert_eq!(
+        said,
+        "WORKLOAD      CONTAINER   PODS   CONFINEMENT                PROFILE                               SET BY      RUNTIME CLASS   PATH\n\
+         pod/mighty    main        1      privileged (CRI-O)         -                                     container   -               -\n\
+         pod/late      main        1      Localhost                  sp/web (started before it, without)   container   -               profiles/shop/web.json\n\
+         pod/missing   main        1      Localhost                  no such profile: runs without         container   -               profiles/shop/gone.json\n\
+         pod/crun      main        1      Localhost                  sp/web                                container   fast            profiles/shop/web.json\n\
+         pod/waited    main        1      Localhost                  sp/web                                container   -               profiles/shop/web.json\n\
+         pod/bare      main        1      not set (in a sandbox)     -                                     -           sandboxed       -\n\
+         pod/gvisor    main        1      Localhost (in a sandbox)   sp/web                                container   sandboxed       profiles/shop/web.json\n"
+    );
+    assert!(notes.is_empty(), "{notes:?}");
+    let scope = cluster.scope(arguments.everywhere);
+    let summary = gather(&cluster, &scope, &arguments).await.unwrap().0.summary;
+    assert_eq!((summary.containers, summary.uncovered, summary.sandboxed), (7, 3, 2));
+    let said = summary.describe(&scope);
+    for part in [
+        "2 of 7 running",
+        "2 of them run in a sandbox",
+        "1 of them name a file",
+        "privileged_seccomp_profile",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_path_is_named_with_the_right_one() {
+    let cluster = fake::cluster(|asked| match asked.path.rsplit('/').next() {
+        Some("pods") => {
+            let paths = ["localhost/profiles/shop/web.json", "profiles/shop/web", "operator/shop/web.json"];
+            let pods = paths.iter().enumerate().map(|(number, path)| {
+                let mut pod = pod(&format!("wrong-{number}"), &localhost(path), None);
+                let reason = if number == 2 { "ImagePullBackOff" } else { "CreateContainerError" };
+                pod["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": reason}});
+                pod
+            });
+            fake::list(&pods.collect::<Vec<_>>())
+        }
+        _ => answer(&asked),
+    });
+    let (said, notes) = table(&cluster, &arguments(&[])).await;
+    assert_eq!(said, "");
+    assert_eq!(
+        notes,
+        [
+            "pod/wrong-0 in shop: container main can't start, because it names localhost/profiles/shop/web.json: the path is relative \
+             to the kubelet's seccomp directory, without \"localhost/\"; name profiles/shop/web.json",
+            "pod/wrong-1 in shop: container main can't start, because it names profiles/shop/web: the file's name ends with .json; \
+             name profiles/shop/web.json",
+        ]
+    );
 }
