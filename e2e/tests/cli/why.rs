@@ -70,9 +70,9 @@ async fn a_pod_that_does_not_start_under_its_profile_is_explained() -> Result<()
         let created = ["CreateContainerError"];
         let wrong = pod("wrong", &format!("localhost/{}", path("allows")))?;
         namespace.run_pod(&wrong, "in CreateContainerError", PATIENCE, |pod| is_told(pod, &created)).await?;
-        let unstarted = ["StartError", "RunContainerError"];
+        let unstarted = ["StartError", "RunContainerError", "CrashLoopBackOff"];
         let denied = pod("denied", &path("denies"))?;
-        namespace.run_pod(&denied, "in StartError", PATIENCE, |pod| is_told(pod, &unstarted)).await?;
+        namespace.run_pod(&denied, "unable to start", PATIENCE, |pod| is_told(pod, &unstarted)).await?;
         let well = pod("well", &path("allows"))?;
         let runs = |pod: &Pod| pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
         namespace.run_pod(&well, "running", PATIENCE, runs).await?;

@@ -264,6 +264,12 @@ fn ended_by_itself(container: &Container<'_>, named: &Named, code: i32) -> Diagn
     let ended = format!("it ended with {code}, {} times so far", container.restarts.saturating_add(1));
     match named {
         Named::Profile { mode: Mode::Enforce, starts: Some(starts), reference, .. } => {
+            // Where runc fails after the container counts as started, it ends like a program, and its words are in the container's log.
+            if !starts.by_runtime.is_empty() {
+                let because =
+                    format!("{ended}: the profile denies calls that runc makes to start a container");
+                return Diagnosis::new(Cause::RuntimeDenied, because).denied(&starts.by_runtime);
+            }
             if !starts.by_program.is_empty() {
                 let because =
                     format!("{ended}: the profile denies calls that nearly every program makes at its start");

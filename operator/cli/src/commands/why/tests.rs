@@ -152,6 +152,10 @@ async fn what_a_filter_killed_and_what_ended_by_itself_are_told_apart() {
         said(pod("web", WEB, &crashed(1, "Error", "")), without(&["mount"]), Vec::new()).await;
     assert!(ended.contains("it ended with 1, 4 times so far") && ended.contains("Audit mode"), "{ended}");
     assert_eq!(verdict, Verdict::Incomplete);
+    let (unstarted, verdict) =
+        said(pod("web", WEB, &crashed(1, "Error", "")), without(&["getdents64"]), Vec::new()).await;
+    assert!(unstarted.contains("runc makes") && unstarted.contains("needed: getdents64"), "{unstarted}");
+    assert_eq!(verdict, Verdict::No);
     let (early, verdict) =
         said(pod("web", WEB, &crashed(127, "Error", "")), without(&["mmap"]), Vec::new()).await;
     assert!(early.contains("nearly every program") && early.contains("needed: mmap"), "{early}");
