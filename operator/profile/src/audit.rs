@@ -96,6 +96,7 @@ pub fn audit_within(
         lists: &|at, arch| arch == native || profiles[at].architectures.contains(&arch),
         combine: &combined,
         tolerates: &|cases, actual| combined(cases) == LOG && actual == cases[0].outcome,
+        carriers: &[],
         default: Outcome::of_default(profile),
         budget,
     };

@@ -364,6 +364,7 @@ fn add(
         lists: &|_, _| true,
         combine: &combine,
         tolerates: &|_, _| false,
+        carriers: &[],
         default,
         budget,
     };

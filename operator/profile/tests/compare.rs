@@ -217,7 +217,7 @@ fn names_the_rules_that_are_at_odds() {
         ],
     );
     let all = disputes(&endless, Runtime::Runc, NATIVE).expect("runc takes it");
-    assert_eq!((all.len(), &all[0].rules[..], &all[0].cause), (1, &[1, 2][..], &DisputeCause::Merge));
+    assert_eq!((all.len(), &all[0].rules[..], &all[0].cause), (1, &[1, 2][..], &DisputeCause::Endless));
     let mut replaced = endless;
     replaced.syscalls.push(Rule { args: Vec::new(), ..replaced.syscalls[1].clone() });
     let all = disputes(&replaced, Runtime::Runc, NATIVE).expect("runc takes it");

@@ -322,3 +322,36 @@ fn fields_without_an_order_must_agree() {
     assert_eq!(combined(&[], merge), Err(MergeError::Nothing));
     assert_eq!(combined(&[], intersect), Err(MergeError::Nothing));
 }
+
+/// i386 makes `accept4` through `socketcall` too, where a rule without conditions decides: as in CRI-O's and Podman's default.
+#[test]
+fn a_rule_for_what_calls_are_made_through_settles_them() {
+    use Action::{Allow, Errno};
+    use Operator::{Equal, NotEqual};
+    let mut stock = profile(&[
+        (&["getppid", "socketcall"], Allow, &[]),
+        (&["accept4"], Errno, &[(3, Equal, 8)]),
+        (&["accept4"], Allow, &[(3, NotEqual, 8)]),
+    ]);
+    stock.syscalls[1].errno_ret = Some(22);
+    let mut nothing = profile(&[]);
+    for one in [&mut stock, &mut nothing] {
+        one.architectures = vec![Arch::X86_64, Arch::X86];
+    }
+    let profiles = [stock, nothing];
+    let passes = |profile: &Profile, arch, name, fourth| {
+        let evaluator = Evaluator::new(profile, Runtime::Crun, NATIVE).expect("it starts");
+        let decision = evaluator.evaluate_name(arch, name, [18, 0, 0, fourth, 0, 0]).expect("a known name");
+        assert!(!decision.is_contested(), "{name}");
+        decision.outcome.action() == Allow
+    };
+    let union = combined(&profiles, merge).expect("they can be merged");
+    for arch in [Arch::X86_64, Arch::X86] {
+        assert!(passes(&union, arch, "accept4", 7) && !passes(&union, arch, "accept4", 8));
+    }
+    assert!(passes(&union, Arch::X86, "socketcall", 8));
+    let common = combined(&profiles, intersect).expect("they can be intersected");
+    for (arch, name) in [(Arch::X86_64, "accept4"), (Arch::X86, "accept4"), (Arch::X86, "socketcall")] {
+        assert!(!passes(&common, arch, name, 7) && !passes(&common, arch, name, 8));
+    }
+}

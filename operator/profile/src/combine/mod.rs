@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 use crate::{
     Action, Arch, Arg, Profile, Rule,
     compare::{self, Answer, Budget, Side, call_name, dispute, disputes_in, meet},
-    evaluate::{ARGUMENTS, Outcome, Row, Runtime, Table, Width, alternatives, tables},
+    evaluate::{ARGUMENTS, Outcome, Row, Runtime, Table, Width, X32_BIT, alternatives, tables},
     syscalls,
 };
 
@@ -139,6 +139,8 @@ pub(crate) struct Combination<'a> {
     /// Whether another outcome than the combined one will do, where the rules can't be written otherwise: the
     /// combined one and the other.
     pub(crate) tolerates: &'a dyn Fn(&[Case], Outcome) -> bool,
+    /// Which of `socketcall` and `ipc` the profiles have rules for, of which the parts may not know.
+    pub(crate) carriers: &'a [&'a str],
     pub(crate) default: Outcome,
     /// What the searches may still cost.
     pub(crate) budget: &'a Budget,
@@ -164,7 +166,7 @@ impl Combination<'_> {
         }
         let profiles: Vec<&Profile> = self.parts.iter().map(|part| part.profile).collect();
         for &arch in self.arches {
-            if let Some(number) = self.wrong_number(&profiles, result, arch, true) {
+            if let Some(number) = self.wrong_number(&profiles, result, arch, true, None) {
                 return Err(Failure::Inexpressible { call: call_name(arch, number), arch });
             }
         }
@@ -203,15 +205,26 @@ impl Combination<'_> {
         let ready = ready.into_iter().map(|rules| (false, Some(rules)));
         let attempts = ready.chain((0..=LOW_WORDS).map(|way| (way == LOW_WORDS, written(way))));
         let mut wrong = None;
+        // What is right but for what the call is made through, where other rules may decide.
+        let mut right_by_number = None;
         for (tolerant, rules) in attempts {
             let Some(rules) = rules.filter(|rules| rules.len() <= MAX_RULES) else {
                 wrong = None;
                 continue;
             };
-            match self.wrong(name, &rules, tolerant) {
+            match self.wrong(name, &rules, tolerant, true) {
                 None => return Ok(rules),
                 arch => wrong = arch,
             }
+            if right_by_number.is_none()
+                && self.is_settled_elsewhere(name)
+                && self.wrong(name, &rules, tolerant, false).is_none()
+            {
+                right_by_number = Some(rules);
+            }
+        }
+        if let Some(rules) = right_by_number {
+            return Ok(rules);
         }
         let call = name.to_owned();
         Err(match wrong {
@@ -220,8 +233,26 @@ impl Combination<'_> {
         })
     }
 
-    /// The architecture on which some rules for a call don't do what they should.
-    fn wrong(&self, name: &str, rules: &[Rule], tolerant: bool) -> Option<Arch> {
+    /// The first of some rules that does what is tolerated, where nothing exact can be written.
+    pub(crate) fn tolerable(&self, name: &str, given: Vec<Vec<Rule>>) -> Option<Vec<Rule>> {
+        let mut few = given.into_iter().filter(|rules| rules.len() <= MAX_RULES);
+        few.find(|rules| {
+            self.wrong(name, rules, true, true).is_none()
+                || (self.is_settled_elsewhere(name) && self.wrong(name, rules, true, false).is_none())
+        })
+    }
+
+    /// Whether a profile has rules for what some architecture makes a call through: then the whole result is to show what comes of it.
+    fn is_settled_elsewhere(&self, name: &str) -> bool {
+        self.arches.iter().filter_map(|&arch| syscalls::multiplexed(arch, name)).any(|way| {
+            self.parts.iter().any(|part| part.rules(way.through).next().is_some())
+                || self.carriers.contains(&way.through)
+        })
+    }
+
+    /// The architecture on which some rules for a call don't do what they should. `carried` counts what they do to calls that the
+    /// call is made through.
+    fn wrong(&self, name: &str, rules: &[Rule], tolerant: bool, carried: bool) -> Option<Arch> {
         let profiles: Vec<Profile> = self
             .parts
             .iter()
@@ -232,19 +263,21 @@ impl Combination<'_> {
         let mut result = only(base, rules.iter().cloned(), name);
         result.default_action = self.default.action();
         result.default_errno_ret = self.default.errno().map(u32::from);
-        self.arches
-            .iter()
-            .copied()
-            .find(|&arch| self.wrong_number(&profiles, &result, arch, tolerant).is_some())
+        self.arches.iter().copied().find(|&arch| {
+            let only = if carried { None } else { Some(syscalls::number(arch, name)) };
+            self.wrong_number(&profiles, &result, arch, tolerant, only).is_some()
+        })
     }
 
-    /// The first call of an architecture, if any, with which a result doesn't do what the profiles make together.
+    /// The first call of an architecture, if any, with which a result doesn't do what the profiles make together. `only` is the one number
+    /// that is asked for, if any.
     fn wrong_number(
         &self,
         profiles: &[&Profile],
         result: &Profile,
         arch: Arch,
         tolerant: bool,
+        only: Option<Option<u32>>,
     ) -> Option<u32> {
         let tables: Vec<Option<Table>> = profiles
             .iter()
@@ -252,10 +285,15 @@ impl Combination<'_> {
             .map(|(at, profile)| (self.lists)(at, arch).then(|| Table::new(profile, Runtime::Crun, arch)))
             .collect();
         let result = Table::new(result, Runtime::Crun, arch);
+        // Where nothing is left of the budget, nothing is shown to agree.
+        self.budget.step(tables.iter().flatten().chain([&result]).map(Table::work).sum());
         let mut numbers: Vec<u32> =
             tables.iter().flatten().chain([&result]).flat_map(|table| table.numbers()).collect();
         numbers.sort_unstable();
         numbers.dedup();
+        if let Some(only) = only {
+            numbers.retain(|&number| only.is_some_and(|only| number | X32_BIT == only | X32_BIT));
+        }
         numbers.into_iter().find(|&number| {
             let side = Side::of(&result, number);
             let sides: Vec<Side<'_>> = tables

@@ -232,7 +232,7 @@ impl Side<'_> {
             }
             (Self::Depends(one), Self::Depends(other)) => {
                 let rows = || one.rows.iter().zip(&other.rows);
-                (one.default, one.exact, one.rows.len()) == (other.default, other.exact, other.rows.len())
+                (one.default, one.merging, one.rows.len()) == (other.default, other.merging, other.rows.len())
                     && rows().all(|(one, other)| {
                         one.outcome == other.outcome && one.conditions == other.conditions
                     })

@@ -3,16 +3,14 @@
 use super::{Answer, Budget, find};
 use crate::{
     Arch, Profile,
-    evaluate::{Entry, Evaluator, Group, Refusal, Row, Runtime, Table, X32_BIT, width},
+    evaluate::{Entry, Evaluator, Group, Merging, Refusal, Row, Runtime, Table, X32_BIT, width},
     syscalls,
 };
 
 /// Why it is unsure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DisputeCause {
-    /// libseccomp merges the rules wrongly, or may: the filter can do what none of them says, and some such rules
-    /// (`arg0 != 3` and `arg1 != 8`, with `arg0 != 3` and `arg2 != 1`) make libseccomp 2.5.4 loop for ever, and the runtime
-    /// with it. See [`crate::evaluate::Reason::Contested`].
+    /// libseccomp merges the rules wrongly: the filter does what none of them says. See [`crate::evaluate::Reason::Contested`].
     Merge,
     /// Two rules with different outcomes match the same arguments. libseccomp takes one by its internal order or
     /// refuses the profile (`EEXIST`), so that no container starts.
@@ -20,15 +18,19 @@ pub enum DisputeCause {
         /// Arguments that both match, in words.
         condition: String,
     },
-    /// Two rules with different outcomes have the same conditions, or one the first of the other's, so that libseccomp refuses the
-    /// profile (`EEXIST`): though a later rule without conditions replaces both, the call can't be made on the architecture, or no
-    /// arguments meet the conditions.
+    /// libseccomp refuses the profile (`EEXIST`), because on their way into its tree rules with different outcomes meet: also where
+    /// no arguments match two of them, a later rule without conditions replaces them, or the call can't be made on the architecture.
     Refused,
     /// There are so many rules for the call, or such conditions, that it was not found out.
     TooHard,
-    /// libseccomp 2.5.4 may loop for ever over rules that make no difference to the filter, because a later one without conditions
-    /// replaces them or the call can't be made on the architecture.
+    /// libseccomp loops for ever when it merges the rules, and the runtime with it: also where a later rule without conditions replaces
+    /// them, or the call can't be made on the architecture.
     Endless,
+    /// The filter never looks at the number of the call, so that no rule with conditions ever matches.
+    NumberNotLoaded {
+        /// A call that the profile names and the architecture doesn't have, which takes the place of the one that would load it.
+        absent: String,
+    },
 }
 
 /// A call of which it is unsure what a filter does with it.
@@ -73,7 +75,7 @@ pub(crate) fn disputes_in<'a>(
         Some(Dispute { arch, call: call_name(arch, number), rules, cause })
     });
     let absent = table.absent().filter_map(move |(name, group)| {
-        let (rules, cause) = hindrance(group, budget)?;
+        let (rules, cause) = hindrance(group, table)?;
         Some(Dispute { arch, call: name.to_owned(), rules, cause })
     });
     numbered.chain(absent)
@@ -87,17 +89,15 @@ pub(crate) fn dispute(
     budget: &Budget,
 ) -> Option<(Vec<usize>, DisputeCause)> {
     match table.rules(number)? {
-        Entry::Depends(group) => doubt(group, arch, budget),
-        Entry::Always(_) => hindrance(table.replaced(number)?, budget),
+        Entry::Depends(group) => doubt(group, table, arch, budget),
+        Entry::Always(_) => hindrance(table.replaced(number)?, table),
     }
 }
 
 /// Why it is unsure what conditional rules do.
-fn doubt(group: &Group, arch: Arch, budget: &Budget) -> Option<(Vec<usize>, DisputeCause)> {
-    if !group.exact {
-        let mut rules: Vec<usize> = group.rows.iter().map(|row| row.rule).collect();
-        rules.dedup();
-        return Some((rules, DisputeCause::Merge));
+fn doubt(group: &Group, table: &Table, arch: Arch, budget: &Budget) -> Option<(Vec<usize>, DisputeCause)> {
+    if let Some(cause) = misfortune(group.merging, table) {
+        return Some((rules(group), cause));
     }
     if group.rows.iter().all(|row| row.outcome == group.rows[0].outcome) {
         return None;
@@ -110,7 +110,6 @@ fn doubt(group: &Group, arch: Arch, budget: &Budget) -> Option<(Vec<usize>, Disp
             return None;
         }
         let cause = match find(&[&one.conditions, &other.conditions], &[], width(arch), budget) {
-            Answer::Nothing if one.is_beginning_of(other) => DisputeCause::Refused,
             Answer::Nothing => return None,
             Answer::Found(region) => DisputeCause::Overlap { condition: region.to_string() },
             Answer::TooHard => DisputeCause::TooHard,
@@ -121,19 +120,31 @@ fn doubt(group: &Group, arch: Arch, budget: &Budget) -> Option<(Vec<usize>, Disp
 
 /// Why conditional rules keep a profile from being loaded that are of no account themselves: what libseccomp merges before it takes a
 /// rule without conditions in their place, or for a call that can't be made.
-fn hindrance(group: &Group, budget: &Budget) -> Option<(Vec<usize>, DisputeCause)> {
-    pairs(group).find_map(|(other, one)| {
-        let cause = if !budget.step(0) {
-            DisputeCause::TooHard
-        } else if other.outcome != one.outcome && one.is_beginning_of(other) {
-            DisputeCause::Refused
-        } else if !group.exact && one.may_loop_with(other) {
-            DisputeCause::Endless
-        } else {
-            return None;
-        };
-        Some((vec![other.rule, one.rule], cause))
+fn hindrance(group: &Group, table: &Table) -> Option<(Vec<usize>, DisputeCause)> {
+    match group.merging {
+        // Nobody asks this filter for anything.
+        Merging::Unfaithful => None,
+        merging => Some((rules(group), misfortune(merging, table)?)),
+    }
+}
+
+fn misfortune(merging: Merging, table: &Table) -> Option<DisputeCause> {
+    Some(match merging {
+        Merging::Faithful => return None,
+        Merging::Unfaithful => DisputeCause::Merge,
+        Merging::Refused => DisputeCause::Refused,
+        Merging::Endless => DisputeCause::Endless,
+        Merging::NumberNotLoaded => {
+            DisputeCause::NumberNotLoaded { absent: table.first_without_number().to_owned() }
+        }
+        Merging::TooHard => DisputeCause::TooHard,
     })
+}
+
+fn rules(group: &Group) -> Vec<usize> {
+    let mut rules: Vec<usize> = group.rows.iter().map(|row| row.rule).collect();
+    rules.dedup();
+    rules
 }
 
 /// Each row with each before it, which stands first.

@@ -7,7 +7,6 @@
 mod changes;
 mod dispute;
 mod region;
-mod solve;
 mod unknown;
 
 pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes, changes_from, changes_on};
@@ -16,18 +15,18 @@ pub use unknown::{NameChange, looser_unknown};
 
 pub(crate) use dispute::{call_name, dispute, disputes_in};
 
-pub(crate) use solve::Answer;
-pub use solve::Budget;
+pub(crate) use crate::evaluate::Answer;
+pub use crate::evaluate::Budget;
 
 use region::{Region, find};
 
 use std::{collections::BTreeSet, fmt};
 
 use crate::{
-    Arch, Operator, Profile,
+    Arch, Profile,
     evaluate::{
         ARGUMENTS, Condition, Decision, Entry, Evaluator, Group, Outcome, Reason, Refusal, Runtime, Table,
-        Test, UNLISTED, X32_BIT, width,
+        UNLISTED, X32_BIT, width,
     },
     syscalls,
 };
@@ -236,12 +235,12 @@ impl<'a> Side<'a> {
                 let mut cases: Vec<Case<'a>> = rows
                     .clone()
                     .map(|row| Case {
-                        within: if group.exact { &row.conditions } else { &[] },
+                        within: if group.is_exact() { &row.conditions } else { &[] },
                         ..everywhere(row.outcome, Some(row.rule))
                     })
                     .collect();
                 let mut default = everywhere(group.default, None);
-                if group.exact {
+                if group.is_exact() {
                     default.outside = rows.map(|row| &row.conditions[..]).collect();
                 }
                 cases.push(default);
@@ -273,13 +272,8 @@ pub(crate) fn meet_arguments(
     arch: Arch,
     budget: &Budget,
 ) -> Answer<Region> {
-    let equal = |&(index, value): &(usize, u64)| Condition {
-        index,
-        op: Operator::Equal,
-        test: Test::equal(value),
-        high: (value >> 32) as u32,
-    };
-    let exactly: Vec<Condition> = arguments.iter().map(equal).collect();
+    let exactly: Vec<Condition> =
+        arguments.iter().map(|&(index, value)| Condition::equal(index, value)).collect();
     let these = Case { outcome: UNLISTED.outcome, rule: None, within: &exactly, outside: Vec::new() };
     meet(&[cases, &[&these]].concat(), arch, budget)
 }

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use super::solve::{Answer, Budget, value};
 use crate::{
     Arch, arguments,
-    evaluate::{ARGUMENTS, Condition, Test, Width},
+    evaluate::{ARGUMENTS, Answer, Budget, Condition, Test, Width, value},
 };
 
 /// The argument vectors that pass all tests, and one of them.

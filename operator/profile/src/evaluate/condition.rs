@@ -33,7 +33,8 @@ pub(crate) enum Test {
 }
 
 const EVERYTHING: Test = Test::Range { from: 0, to: u64::MAX };
-const NOTHING: Test = Test::Range { from: 1, to: 0 };
+/// No condition that a rule can have holds for nothing in another form.
+pub(super) const NOTHING: Test = Test::Range { from: 1, to: 0 };
 
 impl Test {
     /// What libseccomp makes of a condition.

@@ -25,19 +25,24 @@ pub(super) fn distrust(tables: &mut [(Arch, Table)], profile: &Profile) {
         if loads_itself || sure {
             continue;
         }
-        let lacks =
-            tables.iter().any(|(other, _)| together(*other) && names_call_without_number(profile, *other));
+        let absent = tables
+            .iter()
+            .filter(|(other, _)| together(*other))
+            .find_map(|(other, _)| call_without_number(profile, *other));
         if let Some((_, table)) = tables.iter_mut().find(|(other, _)| *other == arch)
-            && lacks
+            && let Some(name) = absent
         {
-            table.distrust();
+            table.distrust(name);
         }
     }
 }
 
-/// Whether a rule that isn't dropped names a call that has a place in the order and no number.
-fn names_call_without_number(profile: &Profile, arch: Arch) -> bool {
+/// A call that has a place in the order and no number, in a rule that isn't dropped.
+fn call_without_number(profile: &Profile, arch: Arch) -> Option<&str> {
     let default = Outcome::of_default(profile);
     let counting = profile.syscalls.iter().filter(|rule| Outcome::of_rule(rule) != default);
-    counting.flat_map(|rule| &rule.names).any(|name| is_merged_without_number(arch, name))
+    counting
+        .flat_map(|rule| &rule.names)
+        .map(String::as_str)
+        .find(|name| is_merged_without_number(arch, name))
 }

@@ -8,21 +8,27 @@
 
 mod arch;
 mod condition;
+mod merge;
 mod misload;
 mod outcome;
 mod refusal;
 mod row;
+mod shared;
+mod solve;
 mod table;
 
 pub use outcome::{Outcome, Passage};
 pub use refusal::Refusal;
+pub use solve::Budget;
 
 pub(crate) use arch::{X32_BIT, is_big_endian, width};
 pub(crate) use condition::{Number, Test, Width};
+pub(crate) use merge::Merging;
 pub(crate) use refusal::{check_everywhere, written_rules};
 pub use row::ARGUMENTS;
 
 pub(crate) use row::{Condition, Entry, Group, Row, alternatives};
+pub(crate) use solve::{Answer, value};
 pub(crate) use table::Table;
 
 use crate::{Action, Arch, Profile, syscalls};
@@ -98,6 +104,7 @@ impl Decision {
 /// Compiles a profile for some architectures, which one program filters together.
 pub(crate) fn tables(profile: &Profile, runtime: Runtime, arches: &[Arch]) -> Vec<(Arch, Table)> {
     let mut tables: Vec<_> = arches.iter().map(|&arch| (arch, Table::new(profile, runtime, arch))).collect();
+    shared::doubt(&mut tables);
     misload::distrust(&mut tables, profile);
     tables
 }

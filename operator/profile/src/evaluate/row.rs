@@ -3,6 +3,7 @@
 use super::{
     Decision, Outcome, Reason, Runtime,
     condition::{Test, Width},
+    merge::{Allowance, Merging, merging, merging_in_passing},
 };
 use crate::{Arg, Operator};
 
@@ -17,22 +18,31 @@ pub(crate) struct Condition {
     /// As it is written: libseccomp tells `> 5` from `>= 6`, which [`Self::test`] does not.
     pub(crate) op: Operator,
     pub(crate) test: Test,
-    /// The high word of the value compared with; libseccomp compares the words one by one.
-    pub(crate) high: u32,
+    /// The value compared with, under `MASKED_EQ` with bits outside the mask that count for nothing.
+    pub(crate) datum: u64,
 }
 
 impl Condition {
     pub(crate) const fn new(arg: &Arg, width: Width) -> Self {
-        let compared = match arg.op {
-            Operator::MaskedEq => arg.value & arg.value_two,
+        let datum = match arg.op {
+            Operator::MaskedEq => arg.value_two,
             _ => arg.value,
-        } & width.max();
-        Self {
-            index: arg.index as usize,
-            op: arg.op,
-            test: Test::of(arg, width),
-            high: (compared >> 32) as u32,
-        }
+        };
+        Self { index: arg.index as usize, op: arg.op, test: Test::of(arg, width), datum: datum & width.max() }
+    }
+
+    /// That an argument has exactly a value.
+    pub(crate) const fn equal(index: usize, value: u64) -> Self {
+        Self { index, op: Operator::Equal, test: Test::equal(value), datum: value }
+    }
+
+    /// The high word of the value compared with; libseccomp compares the words one by one.
+    pub(crate) const fn high(&self) -> u32 {
+        let compared = match self.test {
+            Test::Bits { datum, .. } => datum,
+            _ => self.datum,
+        };
+        (compared >> 32) as u32
     }
 
     pub(crate) const fn holds(&self, arguments: &[u64; ARGUMENTS]) -> bool {
@@ -41,7 +51,7 @@ impl Condition {
 }
 
 /// One rule for one call: the outcome where all conditions hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Row {
     pub(crate) conditions: Vec<Condition>,
     pub(crate) outcome: Outcome,
@@ -52,30 +62,6 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn matches(&self, arguments: &[u64; ARGUMENTS]) -> bool {
         self.conditions.iter().all(|condition| condition.holds(arguments))
-    }
-
-    /// Whether the row's conditions, in the order of the arguments, are the first of another's, or all of them: its way through
-    /// libseccomp's tree ends on the other's.
-    pub(crate) fn is_beginning_of(&self, other: &Self) -> bool {
-        let (one, other) = (self.by_argument(), other.by_argument());
-        // Where an argument has no condition, none of a later one may come before it in the other's order.
-        let last = one.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        one[..last] == other[..last]
-    }
-
-    /// The conditions in the order of the arguments; an index is in a row's conditions once at most.
-    fn by_argument(&self) -> [Option<&Condition>; ARGUMENTS] {
-        let mut conditions = [None; ARGUMENTS];
-        for condition in &self.conditions {
-            conditions[condition.index] = Some(condition);
-        }
-        conditions
-    }
-
-    /// Whether libseccomp may loop for ever when it merges this row into another's tree. Every two rows with which 2.5.4 was seen to do
-    /// so have a comparison in common that has several branches, though not every two that have loop.
-    pub(crate) fn may_loop_with(&self, other: &Self) -> bool {
-        self.conditions.iter().any(|one| !one.test.is_bits() && other.conditions.contains(one))
     }
 }
 
@@ -114,8 +100,10 @@ pub(crate) struct Group {
     pub(crate) rows: Vec<Row>,
     /// Where no row matches.
     pub(crate) default: Outcome,
-    /// Whether libseccomp's filter is sure to do what the rows say; see [`merges_exactly`].
-    pub(crate) exact: bool,
+    /// What libseccomp makes of the rows.
+    pub(crate) merging: Merging,
+    /// Whether their filter is right only because it loads a word anew.
+    pub(super) loads_anew: bool,
 }
 
 impl Entry {
@@ -123,14 +111,21 @@ impl Entry {
     /// merged them by then, and may have refused to.
     ///
     /// Source: `db_rule_add` in libseccomp's `src/db.c`.
-    pub(crate) fn new(mut rows: Vec<Row>, default: Outcome) -> (Self, Option<Group>) {
+    pub(super) fn new(
+        mut rows: Vec<Row>,
+        default: Outcome,
+        width: Width,
+        allowance: &mut Allowance,
+    ) -> (Self, Option<Group>) {
         let Some(at) = rows.iter().position(|row| row.conditions.is_empty()) else {
-            return (Self::Depends(Group::new(rows, default)), None);
+            let (merging, loads_anew) = merging(&rows, default, width, allowance);
+            return (Self::Depends(Group { rows, default, merging, loads_anew }), None);
         };
         let first = &rows[at];
         let decision = Decision { outcome: first.outcome, reason: Reason::Rule(first.rule) };
         rows.truncate(at);
-        (Self::Always(decision), (at > 1).then(|| Group::new(rows, default)))
+        let replaced = (at > 1).then(|| Group::in_passing(rows, default, width, allowance));
+        (Self::Always(decision), replaced)
     }
 
     pub(crate) fn decide(&self, arguments: &[u64; ARGUMENTS]) -> Decision {
@@ -150,13 +145,24 @@ impl Entry {
 }
 
 impl Group {
-    fn new(rows: Vec<Row>, default: Outcome) -> Self {
-        let exact = merges_exactly(&rows);
-        Self { rows, default, exact }
+    /// Rules that are of no account, but that libseccomp has to get over.
+    pub(super) fn in_passing(
+        rows: Vec<Row>,
+        default: Outcome,
+        width: Width,
+        allowance: &mut Allowance,
+    ) -> Self {
+        let merging = merging_in_passing(&rows, width, allowance);
+        Self { rows, default, merging, loads_anew: false }
+    }
+
+    /// Whether libseccomp's filter is sure to do what the rows say, wherever those that match agree.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.merging == Merging::Faithful
     }
 
     pub(crate) fn decide(&self, arguments: &[u64; ARGUMENTS]) -> Decision {
-        if !self.exact {
+        if !self.is_exact() {
             return self.anything();
         }
         let mut matching = self.rows.iter().filter(|row| row.matches(arguments));
@@ -170,7 +176,7 @@ impl Group {
     /// Decided where no condition on an unknown argument can make a difference: every rule that may match has the same
     /// outcome as what is left.
     fn decide_partly(&self, arguments: &[Option<u64>; ARGUMENTS]) -> Option<Decision> {
-        if !self.exact {
+        if !self.is_exact() {
             return Some(self.anything());
         }
         let known = arguments.map(Option::unwrap_or_default);
@@ -191,26 +197,4 @@ impl Group {
         let start = Decision { outcome: self.default, reason: Reason::Default };
         self.rows.iter().fold(start, |decision, row| decision.or(row.outcome))
     }
-}
-
-/// Whether libseccomp (2.5.4 to 2.6.1) makes of these rules a filter that does what they say, wherever the rules
-/// that match agree.
-///
-/// libseccomp merges the conditional rules of a call into one tree of comparisons of 32-bit words. A rule with an
-/// ordered comparison or `NE` shares parts of that tree among several branches, and a later rule merged into one
-/// branch is then reached from the others: `a0 != 5 && a1 == 1` with `a0 != 7 && a1 == 2` lets `a0 = 5, a1 = 1`
-/// through. Ordered comparisons with different high words go wrong too (GHSA-4q85-33p6-j5g6 is one such case).
-/// No filter goes wrong that has one rule; or only `EQ` and `MASKED_EQ`; or one condition in each rule and, for
-/// each argument with another operator, one high word. `tests/libseccomp.rs` holds this.
-pub(crate) fn merges_exactly(rows: &[Row]) -> bool {
-    let conditions = || rows.iter().flat_map(|row| &row.conditions);
-    if rows.len() == 1 || conditions().all(|condition| condition.test.is_bits()) {
-        return true;
-    }
-    rows.iter().all(|row| row.conditions.len() == 1)
-        && (0..ARGUMENTS).all(|index| {
-            let mut of_argument = conditions().filter(|condition| condition.index == index);
-            let high = of_argument.clone().next().map(|first| first.high);
-            of_argument.clone().all(|one| one.test.is_bits()) || of_argument.all(|one| Some(one.high) == high)
-        })
 }

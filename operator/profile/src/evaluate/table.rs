@@ -6,11 +6,11 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Decision, Outcome, Reason, Runtime, arch,
-    condition::Test,
+    merge::{Allowance, Merging},
     row::{ARGUMENTS, Condition, Entry, Group, Row, alternatives},
 };
 use crate::{
-    Action, Arch, Arg, Operator, Profile,
+    Action, Arch, Arg, Profile,
     syscalls::{self, Lookup},
 };
 
@@ -35,6 +35,8 @@ pub(crate) struct Table {
     dense: Vec<u16>,
     default: Decision,
     stub: Option<Stub>,
+    work: usize,
+    without_number: String,
 }
 
 /// runc's prologue, which answers `ENOSYS` to calls newer than any that the profile names.
@@ -51,16 +53,20 @@ impl Table {
         let default = Outcome::of_default(profile);
         let mut replaced = BTreeMap::new();
         let rows = rows(profile, runtime, arch);
-        let absent = rows.absent.into_iter().filter_map(|(name, rows)| match Entry::new(rows, default) {
-            (Entry::Depends(group), _) | (_, Some(group)) => Some((name.to_owned(), group)),
-            (Entry::Always(_), None) => None,
+        let width = arch::width(arch);
+        let mut allowance = Allowance::new();
+        let absent = rows.absent.into_iter().filter_map(|(name, mut rows)| {
+            let unconditional = rows.iter().position(|row| row.conditions.is_empty());
+            rows.truncate(unconditional.unwrap_or(rows.len()));
+            let merged = rows.len() > 1;
+            merged.then(|| (name.to_owned(), Group::in_passing(rows, default, width, &mut allowance)))
         });
         let absent = absent.collect();
         let entries: Vec<_> = rows
             .numbered
             .into_iter()
             .map(|(number, rows)| {
-                let (entry, before) = Entry::new(rows, default);
+                let (entry, before) = Entry::new(rows, default, width, &mut allowance);
                 replaced.extend(before.map(|group| (number, group)));
                 (number, entry)
             })
@@ -85,7 +91,14 @@ impl Table {
             dense,
             default: Decision { outcome: default, reason: Reason::Default },
             stub,
+            work: allowance.used(),
+            without_number: String::new(),
         }
+    }
+
+    /// What it cost to find out what libseccomp makes of the rules, in comparisons of words.
+    pub(crate) const fn work(&self) -> usize {
+        self.work
     }
 
     /// `number` is without x32's bit.
@@ -136,13 +149,38 @@ impl Table {
         self.entries.iter().any(|(_, entry)| matches!(entry, Entry::Always(_)))
     }
 
-    /// Takes every answer of conditional rules for unsure.
-    pub(super) fn distrust(&mut self) {
+    /// Takes every answer of conditional rules for unsure, where libseccomp gets over them at all.
+    /// `absent` is the call that keeps the number from being loaded.
+    pub(super) fn distrust(&mut self, absent: &str) {
+        absent.clone_into(&mut self.without_number);
         for (_, entry) in &mut self.entries {
-            if let Entry::Depends(group) = entry {
-                group.exact = false;
+            if let Entry::Depends(group) = entry
+                && !matches!(group.merging, Merging::Refused | Merging::Endless)
+            {
+                group.merging = Merging::NumberNotLoaded;
             }
         }
+    }
+
+    /// The calls that depend on their arguments.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (u32, &Group)> {
+        self.entries.iter().filter_map(|(number, entry)| match entry {
+            Entry::Depends(group) => Some((*number, group)),
+            Entry::Always(_) => None,
+        })
+    }
+
+    /// Takes what one call's conditional rules do for unsure.
+    pub(super) fn doubt(&mut self, number: u32) {
+        let entry = self.entries.iter_mut().find(|(one, _)| *one == number);
+        if let Some((_, Entry::Depends(group))) = entry {
+            group.merging = Merging::Unfaithful;
+        }
+    }
+
+    /// The call that keeps the number from being loaded; empty where none does.
+    pub(crate) fn first_without_number(&self) -> &str {
+        &self.without_number
     }
 
     /// The numbers that have rules, without x32's bit.
@@ -243,15 +281,7 @@ fn rows(profile: &Profile, runtime: Runtime, arch: Arch) -> Rows<'_> {
                 {
                     let mut conditions = list.clone();
                     conditions.retain(|condition| condition.index != 0);
-                    conditions.insert(
-                        0,
-                        Condition {
-                            index: 0,
-                            op: Operator::Equal,
-                            test: Test::equal(u64::from(way.argument)),
-                            high: 0,
-                        },
-                    );
+                    conditions.insert(0, Condition::equal(0, u64::from(way.argument)));
                     rows.numbered.entry(through).or_default().push(row(conditions));
                 }
                 if let Some(number) = number {

@@ -147,7 +147,7 @@ pub fn explain(
         }
         if let Side::Depends(group) = side {
             let words = words::restriction(group, arch, name);
-            restrictions.push(Restriction { name, words, certain: group.exact });
+            restrictions.push(Restriction { name, words, certain: group.is_exact() });
         }
         calls.push(Call { name, reach, beyond: beyond.contains(name) });
     }

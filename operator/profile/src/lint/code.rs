@@ -167,9 +167,9 @@ codes! {
     }
     WrongMerge = "SP016" Error {
         title: "libseccomp can't merge a call's conditional rules faithfully",
-        consequence: "libseccomp merges a call's conditional rules into one tree. With comparisons other than SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ in rules of several conditions, or with different upper words, that tree can do what none of the rules says, and with some rules libseccomp 2.5.4 loops for ever and the runtime with it, also where a later rule without conditions takes their place.",
-        remedy: "Write rules of SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ alone, or with one condition each; remove those that a rule without conditions makes needless; or allow a call of the profile without conditions, where none is.",
-        source: "libseccomp src/db.c, _db_tree_add, and src/gen_bpf.c, _gen_bpf_syscalls, tried with libseccomp 2.5.4; GHSA-4q85-33p6-j5g6",
+        consequence: "libseccomp merges a call's conditional rules into one tree, which was built and compared with the rules here: it does what none of them says, or libseccomp loops for ever over it and the runtime with it, also where a later rule without conditions takes their place.",
+        remedy: "Write rules of SCMP_CMP_EQ and SCMP_CMP_MASKED_EQ alone, or with one condition each; remove those that a rule without conditions makes needless.",
+        source: "libseccomp src/db.c, _db_tree_prune and _db_tree_add, v2.5.4 to v2.6.1, tried with libseccomp 2.5.4; GHSA-4q85-33p6-j5g6",
     }
     Overlap = "SP017" Error {
         title: "Rules with different actions match the same arguments",
@@ -243,6 +243,12 @@ codes! {
         remedy: "Write defaultErrnoRet: 38 (ENOSYS), or 1 if EPERM is meant.",
         source: "runc libcontainer/seccomp/seccomp_linux.go, actErrno; runc issue 2151, 'seccomp filter should return ENOSYS for unknown syscalls'",
     }
+    NumberNotLoaded = "SP029" Error {
+        title: "The filter never looks at the number of the call",
+        consequence: "libseccomp lets the first call in its order load the number. A call that the architecture doesn't have can come first, and then nothing loads it: on that architecture no rule with conditions ever matches, and what a deny list means to deny is allowed.",
+        remedy: "Remove the name that the architecture doesn't have, or put it into a profile for the architectures that have it. Or give a call that the architecture has a rule without conditions, of another action than the default: it comes first then, and loads the number.",
+        source: "libseccomp src/gen_bpf.c, _gen_bpf_syscalls and _sys_priority_sort, and src/syscalls.c, abi_rule_add, tried with libseccomp 2.5.4",
+    }
     NoArchitectures = "SP030" Warning {
         title: "No architecture is listed",
         consequence: "The filter knows the node's own architecture only: programs of its 32-bit companions are killed.",
@@ -279,6 +285,18 @@ codes! {
         remedy: "Nothing, if its nodes have a libseccomp that knows it (2.6 for M68k and SuperH); else remove it.",
         source: "seccomp_arch_add(3); libseccomp 2.5.4 has no such architectures",
     }
+    SiblingPasses = "SP036" Warning {
+        title: "A call is denied, and another that does the same is let through",
+        consequence: "C libraries choose among such calls by architecture and version, and an attacker as he likes: what the rule means to deny is done all the same.",
+        remedy: "Deny the calls named too, or allow by name what the application needs and deny the rest.",
+        source: "operator/profile/src/syscalls/siblings.rs, FAMILIES, by Linux' fs/namei.c, fs/open.c, kernel/fork.c, kernel/signal.c and kernel/sys.c",
+    }
+    ReplacementDenied = "SP037" Warning {
+        title: "An architecture has another call in place of one that is allowed",
+        consequence: "Newer architectures don't have the older of two calls. Programs make the newer one there, which the profile denies, so what works on x86-64 fails there.",
+        remedy: "Allow the calls named too. On the architectures that have both it makes no difference to what a program can do.",
+        source: "Linux include/uapi/asm-generic/unistd.h, v4.19, __ARCH_WANT_SYSCALL_NO_AT, __ARCH_WANT_SYSCALL_NO_FLAGS and __ARCH_WANT_SYSCALL_DEPRECATED",
+    }
     AlwaysNeeded = "SP040" Warning {
         title: "Calls that every program needs are denied",
         consequence: "Programs can't return from a signal handler, go on after being stopped, or exit. A recording often doesn't show these calls.",
@@ -308,6 +326,12 @@ codes! {
         consequence: "Where `allowPrivilegeEscalation` isn't false, runc and crun load the filter before they give up privileges. On this answer one of them goes on, so the container keeps privileges that the pod gave up. A namespaced profile is refused for it.",
         remedy: "Allow the call, deny it with errnoRet 1 (EPERM) or 38 (ENOSYS), or end the process with SCMP_ACT_KILL_PROCESS.",
         source: "measured, operator/profile/data/privileges.tsv; runc libcontainer/standard_init_linux.go, finalizeNamespace after seccomp.InitSeccomp",
+    }
+    NothingStarts = "SP045" Error {
+        title: "Rules deny what no container starts without",
+        consequence: "No container starts with the profile, whatever its runtime and its program: a runtime executes the program under the filter, and says by a message that it is ready, and a program has to end.",
+        remedy: "Take the calls named out of the rule. To keep a container from starting other programs, leave them out of its image: a filter can't tell the first execve from the next.",
+        source: "measured with runc 1.1.5 and crun 1.8.1, operator/profile/src/runtime_base.rs, INDISPENSABLE; runc libcontainer/standard_init_linux.go, after seccomp.InitSeccomp",
     }
     ProgramTooLong = "SP050" Warning {
         title: "The filter may be longer than the kernel takes",

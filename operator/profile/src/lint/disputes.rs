@@ -23,7 +23,9 @@ pub(super) fn check(subject: &Subject<'_>, budget: &Budget, findings: &mut Findi
         Err(_) => return,
     }
     let mut said = BTreeSet::new();
+    let mut hangs_on_order = false;
     for (arch, table) in tables(subject.profile, Runtime::Crun, &subject.filtered()) {
+        hangs_on_order |= table.work() > 0;
         for Dispute { call, rules, cause, .. } in disputes_in(&table, arch, budget) {
             // Most often the same on every architecture: once is enough.
             if !said.insert(call.clone()) {
@@ -43,14 +45,44 @@ pub(super) fn check(subject: &Subject<'_>, budget: &Budget, findings: &mut Findi
                     )
                 }),
                 DisputeCause::Endless => findings.push(Code::WrongMerge, path, || {
-                    format!("libseccomp may never end merging the conditions on {call} in {all} ({arch})")
+                    format!("libseccomp never ends merging the conditions on {call} in {all} ({arch})")
                 }),
                 DisputeCause::Refused => findings.push(Code::Overlap, path, || {
-                    format!("{all} have different actions for {call} with the same conditions ({arch})")
+                    format!(
+                        "libseccomp refuses the conditions on {call} in {all}, which have different actions ({arch})"
+                    )
                 }),
+                DisputeCause::NumberNotLoaded { absent } => {
+                    findings.push(Code::NumberNotLoaded, path, || {
+                        let (absent, say) = (shortened(&absent), if rules.len() == 1 { "says" } else { "say" });
+                        format!(
+                            "{call} gets the default action on {arch}, whatever {all} {say}: {absent}, a call that is not \
+                             there, comes first in the filter, which so never looks at a call's number"
+                        )
+                    });
+                }
                 DisputeCause::Overlap { condition } => findings.push(Code::Overlap, path, || {
                     format!("{all} have different actions for {call} with {condition} ({arch})")
                 }),
+            }
+        }
+    }
+    if hangs_on_order && said.is_empty() {
+        as_served(subject, budget, findings);
+    }
+}
+
+/// What libseccomp makes of conditional rules may hang on their order, and nodes get the profile in its canonical one.
+fn as_served(subject: &Subject<'_>, budget: &Budget, findings: &mut Findings) {
+    let served = subject.profile.canonical();
+    let mut said = BTreeSet::new();
+    for (arch, table) in tables(&served, Runtime::Crun, &subject.filtered()) {
+        for Dispute { call, .. } in disputes_in(&table, arch, budget) {
+            if said.insert(call.clone()) {
+                findings.push(Code::WrongMerge, "syscalls".to_owned(), || {
+                    let call = shortened(&call);
+                    format!("the conditions on {call} can't be merged faithfully in the order that nodes get them in ({arch})")
+                });
             }
         }
     }

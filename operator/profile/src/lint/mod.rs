@@ -10,6 +10,7 @@ mod limits;
 mod platform;
 mod privileges;
 mod reference;
+mod siblings;
 mod startup;
 mod subject;
 
@@ -101,6 +102,7 @@ pub fn lint_within(profile: &Profile, context: &LintContext, budget: &Budget) ->
     conditions::check(&subject, &mut findings);
     disputes::check(&subject, budget, &mut findings);
     calls::check(&subject, &mut findings);
+    siblings::check(&subject, &mut findings);
     actions::check(&subject, &mut findings);
     platform::check(&subject, &mut findings);
     startup::check(&subject, &mut findings);

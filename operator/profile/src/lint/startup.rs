@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Action,
-    evaluate::Runtime,
+    evaluate::{Outcome, Passage, Runtime},
     runtime_base::{self, ALWAYS, Denied},
     syscalls::{self, Lookup},
 };
@@ -26,11 +26,17 @@ fn needed(escalation: bool) -> Vec<&'static str> {
 
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let path = || "syscalls".to_owned();
-    let always = denied(subject, ALWAYS);
+    nothing_starts(subject, findings);
+    // What a rule denies was said.
+    let is_said =
+        |name: &&str| runtime_base::INDISPENSABLE.contains(name) && subject.decider_of(name).is_some();
+    let mut always = denied(subject, ALWAYS);
+    always.retain(|name| !is_said(name));
     if !always.is_empty() {
         findings.push(Code::AlwaysNeeded, path(), || format!("{} denied", are(&always)));
     }
-    let runc = denied(subject, &needed(false));
+    let mut runc = denied(subject, &needed(false));
+    runc.retain(|name| !is_said(name));
     if !runc.is_empty() {
         let kills =
             matches!(subject.profile.default_action, Action::Kill | Action::KillThread | Action::KillProcess);
@@ -41,6 +47,26 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     if !escalation.is_empty() {
         findings.push(Code::EscalationCalls, path(), || {
             format!("{} denied{}", are(&escalation), newer(&escalation))
+        });
+    }
+}
+
+/// Rules that deny, whatever the arguments, what no container starts without. A default that denies it is no error: such a profile may be one
+/// of several that are composed, or be meant for an audit.
+fn nothing_starts(subject: &Subject<'_>, findings: &mut Findings) {
+    let mut by_rule: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for &name in runtime_base::INDISPENSABLE {
+        let decider = subject.decider_of(name);
+        let denies = |position: &usize| {
+            subject.rule(*position).is_some_and(|rule| Outcome::of_rule(rule).passage() == Passage::Denied)
+        };
+        if let Some(position) = decider.filter(denies) {
+            by_rule.entry(position).or_default().push(name);
+        }
+    }
+    for (position, names) in by_rule {
+        findings.push(Code::NothingStarts, format!("syscalls[{position}]"), || {
+            format!("{} denied, whatever the arguments", are(&names))
         });
     }
 }

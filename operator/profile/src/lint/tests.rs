@@ -99,6 +99,40 @@ fn the_model_agrees_about_conditions() {
     assert!(passes(&partly, [0, 0, 0, 0, 0, 0]) && !passes(&partly, [0, 0, 4 + 1, 0, 0, 0]));
 }
 
+/// As CRI-O's default without CAP_AUDIT_WRITE does for `socket`: what several rules let through is exactly what no other denies.
+#[test]
+fn rules_that_load_exactly_are_no_error() {
+    let (eq, ne) = (|index, value| arg(index, "EQ", value, 0), |index, value| arg(index, "NE", value, 0));
+    let rules = [
+        rule("keyctl", "TRAP", &[eq(1, 5), eq(3, 6)].join(",")),
+        rule("keyctl", "ALLOW", &ne(3, 6)),
+        rule("keyctl", "ALLOW", &ne(1, 5)),
+        rule("keyctl", "ALLOW", &ne(3, 6)),
+    ];
+    let findings = lint(&read(&denying_but_openat(&rules.join(","))), &context());
+    assert!(findings.iter().all(|finding| finding.severity < Severity::Error), "{findings:#?}");
+    let carried =
+        [rule("ipc", "ALLOW", &arg(0, "GT", 4, 0)), rule("ipc", "ALLOW", &[eq(0, 4), eq(2, 1)].join(","))];
+    let findings = lint(&read(&denying_but_openat(&carried.join(","))), &context());
+    assert!(findings.iter().all(|finding| finding.severity < Severity::Error), "{findings:#?}");
+}
+
+/// A default that denies what no container starts without may be a part of a profile; a rule that does is an error.
+#[test]
+fn what_no_container_starts_without_is_an_error_to_deny() {
+    let refused = |rules: &str| {
+        let findings = lint(&read(&allowing(rules)), &context());
+        findings.iter().any(|finding| finding.code == Code::NothingStarts)
+    };
+    for action in ["ERRNO", "TRAP", "KILL", "KILL_PROCESS"] {
+        assert!(refused(&rule("execve", action, "")) && refused(&rule("write", action, "")), "{action}");
+    }
+    assert!(!refused(&rule("execve", "TRACE", "")) && !refused(&rule("execve", "LOG", "")));
+    assert!(
+        !refused(&rule("write", "ERRNO", &arg(0, "EQ", 9, 0))) && !refused(&rule("execveat", "KILL", ""))
+    );
+}
+
 #[test]
 fn bounds_the_findings_of_a_hostile_profile() {
     let names: Vec<String> = (0..20_000).map(|number| format!("\"n{number}\"")).collect();

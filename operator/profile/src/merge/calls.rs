@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{MergeError, Wanted, proof};
+use super::{
+    MergeError, Wanted,
+    proof::{self, Likeness},
+};
 use crate::{
     Arch, Profile, Rule,
     combine::{Case, Combination, Failure, MAX_RULES, Part},
@@ -73,12 +76,14 @@ pub(super) fn with_rules(
     arches.extend(
         [Arch::X86_64, Arch::Aarch64].into_iter().filter(|arch| !result.architectures.contains(arch)),
     );
-    let writer = Writer { profiles, base: &result, arches: &arches, wanted, budget: Budget::patient() };
+    let indexes: Vec<_> = profiles.iter().map(|one| index(one.profile)).collect();
+    let names: BTreeSet<&str> = indexes.iter().flat_map(BTreeMap::keys).copied().collect();
+    let carriers = ["socketcall", "ipc"].into_iter().filter(|name| names.contains(name)).collect();
+    let writer =
+        Writer { profiles, base: &result, arches: &arches, wanted, carriers, budget: Budget::patient() };
     for one in profiles {
         writer.check(one)?;
     }
-    let indexes: Vec<_> = profiles.iter().map(|one| index(one.profile)).collect();
-    let names: BTreeSet<&str> = indexes.iter().flat_map(BTreeMap::keys).copied().collect();
     let mut rules = Vec::new();
     for &name in &names {
         let says = profiles.iter().zip(&indexes).map(|(one, index)| {
@@ -86,7 +91,10 @@ pub(super) fn with_rules(
         });
         rules.extend(writer.rules(name, says)?);
     }
-    result.syscalls = rules;
+    // Those without conditions first: what a call is made through may have one, and then libseccomp merges no other rule for it.
+    let (whole, conditional): (Vec<Rule>, Vec<Rule>) =
+        rules.into_iter().partition(|rule| rule.args.is_empty());
+    result.syscalls = [whole, conditional].concat();
     let parts: Vec<&Profile> = profiles.iter().map(|one| one.profile).collect();
     if proof::is_cut_off(&parts, &result, &arches, wanted) {
         result.syscalls.push(Rule {
@@ -96,7 +104,10 @@ pub(super) fn with_rules(
             args: Vec::new(),
         });
     }
-    match proof::failure(&parts, &result, &arches, wanted) {
+    // What libseccomp makes of conditional rules hangs on their order.
+    let result = result.canonical();
+    let exact = proof::failure(&parts, &result, &arches, wanted, Likeness::Outcome);
+    match exact.and_then(|_| proof::failure(&parts, &result, &arches, wanted, Likeness::Action)) {
         None => Ok(result),
         Some((call, arch)) => {
             let profiles = having_rules(profiles, &call);
@@ -136,6 +147,8 @@ struct Writer<'a> {
     base: &'a Profile,
     arches: &'a [Arch],
     wanted: Wanted,
+    /// Which of `socketcall` and `ipc` the profiles have rules for.
+    carriers: Vec<&'a str>,
     budget: Budget,
 }
 
@@ -168,6 +181,7 @@ impl Writer<'_> {
             lists: &|_, _| true,
             combine,
             tolerates: &|_, _| false,
+            carriers: &self.carriers,
             default,
             budget: &self.budget,
         }
@@ -221,7 +235,7 @@ impl Writer<'_> {
         let parts: Vec<Profile> = says.iter().map(|say| say.clone().alone(self.base)).collect();
         let parts: Vec<&Profile> = parts.iter().collect();
         let result = Say { default: Outcome::of_default(self.base), rules }.alone(self.base);
-        let fails = proof::failure(&parts, &result, self.arches, self.wanted).is_some();
+        let fails = proof::failure(&parts, &result, self.arches, self.wanted, Likeness::Outcome).is_some();
         (!fails).then_some(result.syscalls)
     }
 
@@ -244,8 +258,19 @@ impl Writer<'_> {
                 .cloned()
                 .collect();
             let ready = vec![so_far.syscalls.clone(), next.syscalls.clone(), both];
-            let combined = self.combination(&pair, &combine, default).rules(name, ready);
-            let rules = combined.map_err(|failure| self.failed(failure, name))?;
+            let combination = self.combination(&pair, &combine, default);
+            let rules = match combination.rules(name, ready.clone()) {
+                Ok(rules) => rules,
+                Err(failure) => {
+                    // Which errno a call gets that is denied anyway may be either's.
+                    let tolerates = |cases: &[Case], actual: Outcome| {
+                        combine(cases).action() == actual.action()
+                            && cases.iter().any(|case| case.outcome == actual)
+                    };
+                    let tolerant = Combination { tolerates: &tolerates, ..combination };
+                    tolerant.tolerable(name, ready).ok_or_else(|| self.failed(failure, name))?
+                }
+            };
             say = Say { default, rules };
         }
         Ok(say.rules)

@@ -7,6 +7,9 @@
 //! operand's errno, which isn't commutative, and that an absent `architectures` takes the other profile's, which lets calls
 //! through that the first profile kills.
 //!
+//! Rules hold on every architecture and for what a call is made through there, so that at times none say which of two errnos a call
+//! gets that is denied anyway. Then it gets one of the two.
+//!
 //! A result is only given where it is shown to do this, over all arguments and on every architecture that it lists.
 //!
 //! # What the outcomes are compared under

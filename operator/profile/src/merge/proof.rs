@@ -7,12 +7,31 @@ use crate::{
     evaluate::{Condition, Outcome, Runtime, Table, tables},
 };
 
+/// How far a result and the profiles agree in an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Likeness {
+    /// In every respect.
+    Outcome,
+    /// In the action; which profile's errno a call gets that is denied anyway is left open, where no rules say it.
+    Action,
+}
+
+impl Likeness {
+    fn holds(self, one: Outcome, other: Outcome) -> bool {
+        match self {
+            Self::Outcome => one == other,
+            Self::Action => one.action() == other.action(),
+        }
+    }
+}
+
 /// The first call, if any, with which a result doesn't do what the profiles make together, or isn't shown to.
 pub(super) fn failure(
     profiles: &[&Profile],
     result: &Profile,
     arches: &[Arch],
     wanted: Wanted,
+    likeness: Likeness,
 ) -> Option<(String, Arch)> {
     // With its neighbours, because libseccomp can forget to load the number of the call for an architecture.
     let results = tables(result, Runtime::Crun, arches);
@@ -21,7 +40,7 @@ pub(super) fn failure(
         .find_map(|(arch, result_table)| {
             let parts: Vec<Table> =
                 profiles.iter().map(|profile| Table::new(profile, Runtime::Crun, *arch)).collect();
-            let mut proof = Proof { arch: *arch, wanted, budget: Budget::patient() };
+            let mut proof = Proof { arch: *arch, wanted, likeness, budget: Budget::patient() };
             if let Some(dispute) = disputes_in(result_table, *arch, &proof.budget).next() {
                 return Some((dispute.call, *arch));
             }
@@ -46,11 +65,15 @@ fn stub(profiles: &[&Profile], result: &Profile, arches: &[Arch], wanted: Wanted
         let (own, lasts): (_, Vec<Option<u32>>) =
             (last(result), profiles.iter().map(|one| last(one)).collect());
         let table = Table::new(result, Runtime::Crun, arch);
+        let tables: Vec<Table> = profiles.iter().map(|one| Table::new(one, Runtime::Crun, arch)).collect();
         let number = table.numbers().find(|&number| {
             let answers = |last: Option<u32>| last.is_some_and(|last| number > last);
             let mut parts = lasts.iter().map(|&last| answers(last));
+            let denies = |table| !Side::of(table, number).cases().iter().any(|case| passes(case.outcome));
             let differs = match (wanted, answers(own)) {
-                (Wanted::LeastStrict, true) => !parts.all(|stubbed| stubbed),
+                (Wanted::LeastStrict, true) => {
+                    !parts.zip(&tables).all(|(stubbed, table)| stubbed || denies(table))
+                }
                 (Wanted::LeastStrict, false) => false,
                 (Wanted::Strictest, stubbed) => parts.any(|part| part) != stubbed,
             };
@@ -70,6 +93,7 @@ fn numbers(parts: &[Table], result: &Table) -> Vec<u32> {
 struct Proof {
     arch: Arch,
     wanted: Wanted,
+    likeness: Likeness,
     budget: Budget,
 }
 
@@ -90,6 +114,7 @@ impl Proof {
             .iter()
             .flatten()
             .filter(|part| self.wanted.prefers(part.outcome, result.outcome))
+            .filter(|part| !self.likeness.holds(part.outcome, result.outcome))
             .all(|part| matches!(meet(&[result, part], self.arch, &self.budget), Answer::Nothing))
     }
 
@@ -97,7 +122,9 @@ impl Proof {
     fn is_reached(&mut self, result: &Case<'_>, parts: &[Vec<Case<'_>>]) -> bool {
         let mut others: Vec<Vec<&Case<'_>>> = parts
             .iter()
-            .map(|cases| cases.iter().filter(|case| case.outcome != result.outcome).collect())
+            .map(|cases| {
+                cases.iter().filter(|case| !self.likeness.holds(case.outcome, result.outcome)).collect()
+            })
             .collect();
         others.sort_by_key(Vec::len);
         !self.may_meet(&mut vec![result], &others)

@@ -3,9 +3,11 @@
 //! The table is `data/syscalls.tsv`; its sources and how to make it anew stand in `data/README.md`. Names are
 //! libseccomp's, because runc, crun and youki resolve the names of a profile with libseccomp.
 
+mod siblings;
 mod suggest;
 mod table;
 
+pub(crate) use siblings::{families, replaced};
 pub use suggest::{glued, renamed, suggest};
 
 use crate::Arch;

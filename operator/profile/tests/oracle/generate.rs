@@ -117,6 +117,55 @@ pub(crate) fn profile() -> impl Strategy<Value = Profile> {
     ]
 }
 
+/// A rule of one to three conditions of any kind, which few of the short rules for a faithful filter cover.
+fn tangled_rule(names: &'static [&'static str], actions: &'static [Action]) -> impl Strategy<Value = Rule> {
+    let conditions = prop_oneof![
+        4 => prop::collection::vec(arg(Operator::ALL, false), 1..=3),
+        1 => prop::collection::vec(arg(Operator::ALL, true), 1..=3),
+    ]
+    .prop_map(|mut args| {
+        args.sort_by_key(|arg| arg.index);
+        args.dedup_by_key(|arg| arg.index);
+        args
+    });
+    (select(names), action(actions), conditions).prop_map(|(name, (action, errno_ret), args)| Rule {
+        names: vec![name.to_owned()],
+        action,
+        errno_ret,
+        args,
+    })
+}
+
+/// A profile of rules for few calls, whose conditions libseccomp has to merge.
+pub(crate) fn tangled() -> impl Strategy<Value = Profile> {
+    const CALLS: &[&str] = &["socket", "socketcall", "ioctl"];
+    let some = |actions, rules| {
+        prop::collection::vec(tangled_rule(CALLS, actions), rules).prop_map(|syscalls| (syscalls, Vec::new()))
+    };
+    let rules = prop_oneof![
+        3 => some(&[Action::Allow], 2..=4),
+        2 => some(&[Action::Allow, Action::Errno], 2..=4),
+        1 => (some(&[Action::Allow, Action::Log], 2..=4), rule(&[Action::Allow]))
+            .prop_map(|((rules, _), last)| (rules, vec![Rule { args: Vec::new(), ..last }])),
+    ];
+    (action(&[Action::Errno, Action::Trap, Action::KillProcess]), architectures(), rules).prop_map(
+        |((default_action, default_errno_ret), architectures, (rules, last))| Profile {
+            default_action,
+            default_errno_ret,
+            architectures,
+            flags: Vec::new(),
+            listener_path: None,
+            listener_metadata: None,
+            // A call without conditions has the number loaded.
+            syscalls: [rules, last, vec![whole("getppid")]].concat(),
+        },
+    )
+}
+
+fn whole(name: &str) -> Rule {
+    Rule { names: vec![name.to_owned()], action: Action::Allow, errno_ret: None, args: Vec::new() }
+}
+
 /// A value for an argument: at the boundaries of what the rules compare it with.
 pub(crate) fn argument(profiles: &[&Profile], index: u8) -> BoxedStrategy<u64> {
     let mut values: Vec<u64> = profiles

@@ -226,6 +226,30 @@ fn calls() -> Vec<Case> {
             "syscalls[2]",
             "clone3 is let through",
         ),
+        case(
+            Code::SiblingPasses,
+            "FAMILIES",
+            allowing(r#"{"names":["rename","renameat"],"action":"SCMP_ACT_ERRNO"}"#),
+            "syscalls[0]",
+            "rename, renameat are denied, and renameat2 is let through on SCMP_ARCH_X86, SCMP_ARCH_X86_64, SCMP_ARCH_X32",
+        ),
+        case(
+            Code::ReplacementDenied,
+            "unistd.h",
+            denying_but_openat(&rule("dup2", "ALLOW", "")).replace("SCMP_ARCH_X32", "SCMP_ARCH_AARCH64"),
+            "syscalls[2]",
+            "programs on SCMP_ARCH_AARCH64 make dup3 in place of dup2",
+        ),
+        case(
+            Code::NumberNotLoaded,
+            "_gen_bpf_syscalls",
+            allowing(
+                &[rule("semtimedop_time64", "ERRNO", ""), rule("ptrace", "ERRNO", &arg(0, "EQ", 16, 0))]
+                    .join(","),
+            ),
+            "syscalls[1]",
+            "whatever syscalls[1] says: semtimedop_time64, a call that is not there, comes first",
+        ),
         case(Code::TooHard, "BPF_MAXINSNS", denying(&many_rules()), "syscalls", "more than 4096 rules"),
     ]
 }
@@ -368,9 +392,16 @@ fn startup_and_limits() -> Vec<Case> {
         case(
             Code::AlwaysNeeded,
             "restart_syscall(2)",
-            allowing(&rule("exit_group", "ERRNO", "")),
+            allowing(&rule("rt_sigreturn", "ERRNO", "")),
             "syscalls",
-            "exit_group is denied",
+            "rt_sigreturn is denied",
+        ),
+        case(
+            Code::NothingStarts,
+            "INDISPENSABLE",
+            allowing(r#"{"names":["write","exit","exit_group"],"action":"SCMP_ACT_TRAP"}"#),
+            "syscalls[0]",
+            "exit_group, write are denied",
         ),
         case(Code::RuntimeCalls, "standard_init_linux.go", denying(""), "syscalls", "openat is denied"),
         case(

@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, collections::HashSet};
 
-use crate::evaluate::{Test, Width};
+use super::{Test, Width};
 
 /// What judging profiles may still cost, in units of about a comparison of two words (some 20 ns).
 ///
@@ -29,6 +29,15 @@ impl Budget {
     #[must_use]
     pub const fn patient() -> Self {
         Self(Cell::new(50 * Self::DEFAULT))
+    }
+
+    /// For work of so many units.
+    pub(super) const fn of(units: u64) -> Self {
+        Self(Cell::new(units))
+    }
+
+    pub(super) const fn left(&self) -> u64 {
+        self.0.get()
     }
 
     /// Takes the cost of a step that looks at so many things; false when that is more than is left, and from then on.
