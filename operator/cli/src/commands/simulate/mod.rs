@@ -2,7 +2,6 @@
 
 mod json;
 mod one;
-mod source;
 mod trace;
 mod words;
 
@@ -61,13 +60,13 @@ pub(crate) struct Arguments {
     /// A file with one profile; `-` is standard input.
     #[arg(value_name = "PROFILE")]
     profile: PathBuf,
-    /// A system call by name or number, and its arguments.
+    /// A system call by name or number, and its arguments; or as it is shown, 'socket(AF_ALG, SOCK_SEQPACKET)'.
     #[arg(value_name = "SYSCALL", required_unless_present_any = ["trace", "strace", "bpf"], allow_negative_numbers = true)]
     call: Vec<String>,
     /// A trace with one call a line; `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["call", "strace"])]
     trace: Option<PathBuf>,
-    /// A trace of strace(1), with or without -f, -tt, -T, -v and the like; `-` is standard input.
+    /// A trace of strace(1), with or without -f, -tt, -T, -v and the like, packed by gzip or not; `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "call")]
     strace: Option<PathBuf>,
     /// Say how large the filter can get at most, against the kernel's limits.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use portcullis_api::{Mode, ProfileSpec, RecordedFrom};
+use portcullis_api::{ProfileSpec, RecordedFrom};
 use portcullis_profile::{
     Action, Baseline, Profile, Rule,
     compose::NamedProfile,
@@ -19,7 +19,10 @@ use portcullis_profile::{
 
 use super::{LocalArguments, linux::user::User};
 use crate::{
-    commands::{combine, import::origin::Origin},
+    commands::{
+        combine,
+        import::{generation::to_look_at, origin::Origin},
+    },
     console::{self, Console},
     input::{self, Loaded},
     platform,
@@ -57,12 +60,7 @@ impl<'a> Order<'a> {
     pub(super) fn deliver(&self, tally: &Tally, origin: &Origin, console: &mut Console) -> Result<()> {
         let made = self.make(tally)?;
         let profile = self.merge(&made)?;
-        let spec = ProfileSpec {
-            // As a recording's own profile: nothing is denied before somebody has looked at it.
-            mode: Mode::Audit,
-            recorded_from: Some(RecordedFrom::of(None, tally)),
-            ..ProfileSpec::default()
-        };
+        let spec = ProfileSpec { recorded_from: Some(RecordedFrom::of(None, tally)), ..to_look_at() };
         let LocalArguments { options, output, file, .. } = self.arguments;
         let mut document = Vec::new();
         options.write(&profile, *output, origin, spec, &mut document)?;
