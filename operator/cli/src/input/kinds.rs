@@ -285,17 +285,14 @@ fn oci(value: &Value, source: Source) -> Read {
 }
 
 fn resolved(value: &Value, container: &Context, mut source: Source) -> Read {
-    let mut note = format!("Docker's format, read for {}", platform::describe(container));
+    let mut notes = Vec::new();
     let read = docker::resolve(value, container).map(|Resolved { profile, origins, left_out }| {
-        if !left_out.is_empty() {
-            let rules = if left_out.len() == 1 { "rule doesn't" } else { "rules don't" };
-            note += &format!("; {} {rules} apply there", left_out.len());
-        }
+        notes.push(platform::dockers(container, left_out.len()));
         // Where it can't be resolved, paths are the file's own.
         source.origins = Some(origins);
         profile
     });
-    finished(read, source, vec![note])
+    finished(read, source, notes)
 }
 
 /// The bases of an object of this project that has no document.

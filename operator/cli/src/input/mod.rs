@@ -131,9 +131,9 @@ pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loade
     all_of(read(path, container)?)
 }
 
-/// [`profiles`] of what was read already, and can be read only once where it is a pipe.
-pub(crate) fn profiles_of(name: &str, bytes: Vec<u8>) -> Result<Vec<Loaded>> {
-    all_of(parse(name, bytes, &platform::usual_container(platform::host_arch()))?)
+/// [`profiles_for`] of what was read already, and can be read only once where it is a pipe.
+pub(crate) fn profiles_of(name: &str, bytes: Vec<u8>, container: &Context) -> Result<Vec<Loaded>> {
+    all_of(parse(name, bytes, container)?)
 }
 
 fn all_of(file: File) -> Result<Vec<Loaded>> {
@@ -155,15 +155,10 @@ fn all_of(file: File) -> Result<Vec<Loaded>> {
     Ok(loaded)
 }
 
-/// The one profile of a file, or of standard input where the path is `-`.
+/// The one profile of a file, or of standard input where the path is `-`, with Docker's format resolved for a container and node.
 ///
 /// # Errors
 /// Where the file or a profile in it can't be read, or there isn't exactly one.
-pub(crate) fn profile(path: &Path) -> Result<Loaded> {
-    profile_for(path, &platform::usual_container(platform::host_arch()))
-}
-
-/// [`profile`], with Docker's format resolved for a container and node.
 pub(crate) fn profile_for(path: &Path, container: &Context) -> Result<Loaded> {
     let mut all = profiles_for(path, container)?;
     match all.pop() {

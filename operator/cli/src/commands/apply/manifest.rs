@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_api::{GROUP, Mode, Owner, ProfileKind, SeccompDocument, VERSION};
 use portcullis_profile::{
     Dialect, Profile,
+    docker::Context,
     lint::{Finding, LintContext, lint},
 };
 use serde_json::{Value, json};
@@ -21,6 +22,8 @@ pub(super) struct Wanted {
     pub(super) name: Option<String>,
     pub(super) kind: ProfileKind,
     pub(super) mode: Option<Mode>,
+    /// The container that Docker's format is read for.
+    pub(super) container: Context,
 }
 
 /// An object to apply.
@@ -52,12 +55,12 @@ pub(super) fn read(path: &Path, wanted: &Wanted, namespace: &str, explicit: bool
             })
             .collect();
     }
-    let profile = only(&name, text)?;
+    let profile = only(&name, text, &wanted.container)?;
     Ok(vec![made(&profile, wanted, namespace).with_context(|| name)?])
 }
 
-fn only(name: &str, text: String) -> Result<Profile> {
-    let mut profiles = input::profiles_of(name, text.into_bytes())?;
+fn only(name: &str, text: String, container: &Context) -> Result<Profile> {
+    let mut profiles = input::profiles_of(name, text.into_bytes(), container)?;
     match (profiles.pop(), profiles.is_empty()) {
         (Some(only), true) => Ok(only.profile),
         _ => {
@@ -168,7 +171,10 @@ fn made(profile: &Profile, wanted: &Wanted, namespace: &str) -> Result<Manifest>
 
 #[cfg(test)]
 mod tests {
+    use portcullis_profile::Arch;
+
     use super::*;
+    use crate::platform;
 
     fn read_text(text: &str, wanted: &Wanted) -> Result<Vec<Manifest>> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -177,7 +183,12 @@ mod tests {
     }
 
     fn wanted(name: Option<&str>) -> Wanted {
-        Wanted { name: name.map(str::to_owned), kind: ProfileKind::SeccompProfile, mode: None }
+        Wanted {
+            name: name.map(str::to_owned),
+            kind: ProfileKind::SeccompProfile,
+            mode: None,
+            container: platform::usual_container(Arch::X86_64),
+        }
     }
 
     const DOCUMENT: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[

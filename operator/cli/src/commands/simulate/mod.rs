@@ -19,7 +19,7 @@ use crate::{
     console::Console,
     example::{self, Example},
     input::{self, Loaded},
-    platform::{self, RuntimeName},
+    platform::{self, Container, RuntimeName},
     verdict::Verdict,
 };
 
@@ -81,6 +81,8 @@ pub(crate) struct Arguments {
     /// The architecture of the node, and of calls that name none; this machine's where it is not set.
     #[arg(long, value_parser = platform::parse_arch)]
     arch: Option<Arch>,
+    #[command(flatten)]
+    container: Container,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,9 +120,9 @@ enum Simulated {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { profile, call, trace, strace, bpf, output, runtime, arch } = arguments;
+    let Arguments { profile, call, trace, strace, bpf, output, runtime, arch, container } = arguments;
     let native = arch.unwrap_or_else(platform::host_arch);
-    let loaded = input::profile_for(profile, &platform::usual_container(native))?;
+    let loaded = input::profile_for(profile, &container.on(native))?;
     let runtimes = runtime.map_or_else(|| vec![Runtime::Runc, Runtime::Crun], |one| vec![one.into()]);
     let filters = runtimes
         .into_iter()
