@@ -26,6 +26,11 @@ pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 /// object at 256 KiB (`TotalAnnotationSizeLimitB` in `apimachinery/pkg/api/validation/objectmeta.go`).
 pub const MAX_REVISION_BYTES: usize = 256 * 1024;
 
+/// libseccomp's word for the architecture of the machine. The Security Profiles Operator takes it, and runc knows no such name.
+///
+/// Source: `archs` in runc's `libcontainer/seccomp/config.go`.
+pub(crate) const NATIVE: &str = "SCMP_ARCH_NATIVE";
+
 /// How a document writes the 64-bit values of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {

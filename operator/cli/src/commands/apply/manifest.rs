@@ -40,7 +40,12 @@ pub(super) struct Manifest {
 pub(super) fn read(path: &Path, wanted: &Wanted, namespace: &str, explicit: bool) -> Result<Vec<Manifest>> {
     let name = path.display().to_string();
     let text = text(path).with_context(|| format!("can't read {name}"))?;
-    let documents = documents(&text).with_context(|| name.clone())?;
+    let documents = match documents(&text) {
+        Ok(documents) => documents,
+        // What Inspektor Gadget writes before a profile is no YAML, and holds no custom resource.
+        Err(_) if text.trim_start().starts_with("//") => Vec::new(),
+        Err(error) => return Err(error.context(name)),
+    };
     let is_object = |document: &Value| document.get("apiVersion").is_some() || document.get("kind").is_some();
     if documents.iter().any(is_object) && documents.iter().any(is_ours) {
         ensure!(
@@ -223,6 +228,16 @@ mod tests {
             "an API server keeps no integer of that size"
         );
         assert!(!made.findings.is_empty());
+    }
+
+    #[test]
+    fn a_profile_after_a_comment_is_one_and_a_capability_counts() {
+        let docker = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+            {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}"#;
+        let mut wanted = wanted(Some("web"));
+        wanted.container.capabilities.insert("CAP_BPF".to_owned());
+        let made = read_text(&format!("// shop/web(main)\n{docker}"), &wanted).unwrap().remove(0);
+        assert_eq!(made.object.pointer("/spec/profile/syscalls/0/names"), Some(&json!(["bpf"])));
     }
 
     #[test]
