@@ -27,6 +27,7 @@ use crate::{
     input::{self, Loaded},
     platform,
     registry::write_document,
+    replace,
 };
 
 /// What was asked for, checked before anything is recorded.
@@ -66,7 +67,12 @@ impl<'a> Order<'a> {
         options.write(&profile, *output, origin, spec, &mut document)?;
         match file {
             Some(file) => {
-                act(self.user.as_ref(), || write_document(&document, file, console))?;
+                let written = act(self.user.as_ref(), || write_document(&document, file, console));
+                if let Err(error) = written {
+                    // What was recorded may have taken hours.
+                    console.document().write_all(&document)?;
+                    return Err(error.context("the profile is standard output"));
+                }
                 console.note(format_args!("the profile is in {}", file.display()));
             }
             None => console.document().write_all(&document)?,
@@ -129,6 +135,7 @@ fn earlier(arguments: &LocalArguments) -> Result<Vec<Loaded>> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         ensure!(folder.is_dir(), "--file {}: there is no folder {}", file.display(), folder.display());
+        replace::check(file).with_context(|| format!("--file {}: it can't be written", file.display()))?;
     }
     match &arguments.merge {
         // The first of several runs that add to one file has nothing to add to.
