@@ -105,7 +105,7 @@ pub async fn inspect(reference: &Reference, wanted: &Wanted, access: &Access) ->
         let profile = match manifest.kind() {
             Kind::SeccompArtifact | Kind::OperatorProfile => {
                 let pinned = repository.reference().pinned(manifest.digest);
-                Some(ProfileSummary::of(&pull(&pinned, wanted, access).await?.profile()?))
+                Some(ProfileSummary::of(&pull(&pinned, wanted, access).await?.profile()?.profile))
             }
             _ => None,
         };

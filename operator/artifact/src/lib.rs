@@ -40,6 +40,6 @@ pub use index::{
 pub use inspect::{Inspection, LayerSummary, ProfileSummary, inspect};
 pub use manifest::Kind;
 pub use platform::Platform;
-pub use pull::{Pulled, Wanted, pull};
+pub use pull::{Pulled, Read, Wanted, pull};
 pub use push::{Pushed, push};
 pub use reference::Reference;

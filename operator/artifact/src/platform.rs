@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use portcullis_profile::{Arch, docker};
+
 /// An operating system, an architecture in Go's words, and a variant of it, such as `linux/arm64/v8`.
 ///
 /// Source: <https://github.com/opencontainers/image-spec/blob/v1.1.1/image-index.md>, `platform`.
@@ -28,6 +30,15 @@ impl Platform {
             same => same,
         };
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
+    }
+
+    /// The architecture in the words of profiles; x86-64 where they have none for it.
+    #[must_use]
+    pub fn arch(&self) -> Arch {
+        match self.architecture.as_str() {
+            "386" => Arch::X86,
+            other => docker::arch_of(other).unwrap_or(Arch::X86_64),
+        }
     }
 
     /// Whether something built for `os/architecture/variant` is wanted.

@@ -8,6 +8,18 @@ use portcullis_profile::printable;
 
 use crate::answer::Answer;
 
+/// How many columns help takes where nobody says how many there are, and at most.
+const USUAL_COLUMNS: usize = 100;
+
+/// How many columns help has: the terminal's, or what `COLUMNS` says.
+pub(crate) fn help_columns() -> usize {
+    let of_terminal =
+        || rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    let stated = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let columns = of_terminal().filter(|&columns| columns > 0).or_else(stated);
+    columns.map_or(USUAL_COLUMNS, |columns: usize| columns.clamp(1, USUAL_COLUMNS))
+}
+
 /// The colour of errors.
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 

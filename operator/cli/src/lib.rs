@@ -22,11 +22,12 @@ mod shared;
 #[doc(hidden)]
 pub mod strangers;
 mod table;
+mod usage;
 mod verdict;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::{CommandFactory as _, FromArgMatches as _};
 use clap_complete::CompleteEnv;
 
 use cli::Cli;
@@ -47,10 +48,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             Err(error) => error.exit(),
         };
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut command = Cli::command().term_width(console::help_columns());
+    let parsed = command
+        .try_get_matches_from_mut(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command)));
+    let cli = match parsed {
         Ok(cli) => cli,
         // Help and version are no failures; clap knows which is which, and its usage errors exit with 2.
-        Err(error) => error.exit(),
+        Err(error) => usage::advised(error, &command).exit(),
     };
     let mut console = Console::new();
     let ended = cli.command.run(&mut console).and_then(|verdict| console.flush().map(|()| verdict));

@@ -83,6 +83,16 @@ struct Rule {
     names: Vec<String>,
 }
 
+/// Whether a text can be a profile's name: one as Kubernetes takes it (RFC 1123's label).
+pub(crate) fn is_name(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let edge = |c: char| inner(c) && c != '-';
+    (1..=63).contains(&text.len())
+        && text.chars().all(inner)
+        && text.starts_with(edge)
+        && text.ends_with(edge)
+}
+
 /// A manifest in YAML, the profile in its canonical form.
 ///
 /// # Errors

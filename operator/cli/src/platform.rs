@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use portcullis_profile::{
     Arch, Profile,
-    docker::{self, CAPABILITIES, Context, DEFAULT_CAPABILITIES, Kernel},
+    docker::{self, ASSUMED_KERNEL, CAPABILITIES, Context, DEFAULT_CAPABILITIES, Kernel},
     evaluate::Runtime,
 };
 
@@ -52,9 +52,65 @@ impl Nodes {
     }
 }
 
-/// The kernel that is assumed where none is stated: a longterm release that no node of a supported Kubernetes is
-/// expected to be older than. The conditions in Docker's and Podman's own profiles ask for 4.8.
-pub(crate) const ASSUMED_KERNEL: Kernel = Kernel { version: 5, patch_level: 10 };
+/// The container that Docker's format is read for; a command with no other architecture takes [`Node`].
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Docker's format")]
+pub(crate) struct Container {
+    /// A capability that the container adds, for example NET_ADMIN, or ALL
+    #[arg(long = "cap", value_name = "CAP", value_delimiter = ',', value_parser = parse_capabilities)]
+    added: Vec<String>,
+    /// A default capability that the container drops, or ALL
+    #[arg(long = "cap-drop", value_name = "CAP", value_delimiter = ',', value_parser = parse_capabilities)]
+    dropped: Vec<String>,
+    /// The nodes' kernel, for example 6.12, or as `uname -r` says it
+    #[arg(long, value_name = "VERSION", default_value_t = ASSUMED_KERNEL, value_parser = Kernel::of_release)]
+    kernel: Kernel,
+}
+
+impl Container {
+    /// The container, on a node of an architecture.
+    ///
+    /// Source: `TweakCapabilities` in moby's `oci/caps/utils.go`.
+    pub(crate) fn on(&self, arch: Arch) -> Context {
+        let Self { added, dropped, kernel } = self;
+        let has_all = |names: &[String]| names.iter().any(|name| name == ALL);
+        let mut context = Context::default_capabilities(arch, *kernel);
+        if has_all(added) {
+            context.capabilities = CAPABILITIES.iter().map(ToString::to_string).collect();
+            context.capabilities.retain(|name| !dropped.contains(name));
+            return context;
+        }
+        if has_all(dropped) {
+            context.capabilities.clear();
+        }
+        context.capabilities.retain(|name| !dropped.contains(name));
+        context.capabilities.extend(added.iter().cloned());
+        context
+    }
+}
+
+/// The container and the node that Docker's format is read for.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Docker's format")]
+pub(crate) struct Node {
+    #[command(flatten)]
+    container: Container,
+    /// The nodes' architecture, for example arm64; this machine's where it is not set
+    #[arg(long, value_parser = parse_arch)]
+    arch: Option<Arch>,
+}
+
+impl Node {
+    /// The container on the node.
+    pub(crate) fn context(&self) -> Context {
+        self.context_or(host_arch())
+    }
+
+    /// The same, on a node of another architecture than this machine's where none is set.
+    pub(crate) fn context_or(&self, arch: Arch) -> Context {
+        self.container.on(self.arch.unwrap_or(arch))
+    }
+}
 
 /// The architecture of this machine; x86-64 where seccomp profiles have no name for it.
 pub(crate) fn host_arch() -> Arch {
@@ -98,21 +154,21 @@ pub(crate) fn parse_arch(text: &str) -> Result<Arch, String> {
 }
 
 /// A capability, with or without `CAP_`, in either case.
-pub(crate) fn parse_capability(text: &str) -> Result<String, String> {
+fn parse_capability(text: &str) -> Result<String, String> {
     let upper = text.to_ascii_uppercase();
     let name = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
     if CAPABILITIES.contains(&name.as_str()) {
         Ok(name)
     } else {
-        Err("no capability: write for example CAP_NET_ADMIN or SYS_ADMIN".to_owned())
+        Err("no capability: write for example CAP_NET_ADMIN, SYS_ADMIN or ALL".to_owned())
     }
 }
 
-/// Every capability, where some are dropped.
-pub(crate) const ALL: &str = "ALL";
+/// Every capability.
+const ALL: &str = "ALL";
 
 /// A capability, or [`ALL`] of them.
-pub(crate) fn parse_dropped(text: &str) -> Result<String, String> {
+fn parse_capabilities(text: &str) -> Result<String, String> {
     if text.eq_ignore_ascii_case(ALL) { Ok(ALL.to_owned()) } else { parse_capability(text) }
 }
 
@@ -121,8 +177,22 @@ pub(crate) fn usual_container(arch: Arch) -> Context {
     Context::default_capabilities(arch, ASSUMED_KERNEL)
 }
 
+/// What to know of a profile in Docker's format that was read for a container and node, where so many of its rules don't apply.
+pub(crate) fn dockers(context: &Context, left_out: usize) -> String {
+    let rules = match left_out {
+        0 => String::new(),
+        1 => "; 1 rule doesn't apply there".to_owned(),
+        count => format!("; {count} rules don't apply there"),
+    };
+    format!("Docker's format, read for {}{rules}", describe(context))
+}
+
 /// A container and node in words.
-pub(crate) fn describe(context: &Context) -> String {
+fn describe(context: &Context) -> String {
+    let place = format!("on {}, Linux {}", docker::arch_name(context.arch), context.kernel);
+    if CAPABILITIES.iter().all(|cap| context.capabilities.contains(*cap)) {
+        return format!("all {} capabilities, {place}", CAPABILITIES.len());
+    }
     let usual = DEFAULT_CAPABILITIES;
     let added: Vec<&str> =
         context.capabilities.iter().map(String::as_str).filter(|cap| !usual.contains(cap)).collect();
@@ -136,7 +206,7 @@ pub(crate) fn describe(context: &Context) -> String {
     if !added.is_empty() {
         capabilities += &format!(" and {}", added.join(", "));
     }
-    format!("{capabilities}, on {}, Linux {}", docker::arch_name(context.arch), context.kernel)
+    format!("{capabilities}, {place}")
 }
 
 #[cfg(test)]
@@ -163,6 +233,23 @@ mod tests {
         assert_eq!(parse_capability("sys_admin"), Ok("CAP_SYS_ADMIN".to_owned()));
         assert_eq!(parse_capability("CAP_BPF"), Ok("CAP_BPF".to_owned()));
         assert!(parse_capability("ALL").is_err());
+    }
+
+    #[test]
+    fn capabilities_are_added_and_dropped_as_docker_does_it() {
+        let context = |added: &[&str], dropped: &[&str]| {
+            let names = |list: &[&str]| list.iter().map(|name| parse_capabilities(name).unwrap()).collect();
+            let container =
+                Container { added: names(added), dropped: names(dropped), kernel: ASSUMED_KERNEL };
+            container.on(Arch::X86_64)
+        };
+        let all = context(&["all"], &[]);
+        assert_eq!(all.capabilities.len(), CAPABILITIES.len());
+        assert_eq!(describe(&all), "all 41 capabilities, on amd64, Linux 5.10");
+        assert_eq!(context(&["ALL"], &["bpf"]).capabilities.len(), CAPABILITIES.len() - 1);
+        assert_eq!(context(&[], &["ALL"]).capabilities.len(), 0);
+        assert_eq!(Vec::from_iter(context(&["bpf"], &["all"]).capabilities), ["CAP_BPF"]);
+        assert_eq!(context(&["bpf"], &["net_raw"]).capabilities.len(), DEFAULT_CAPABILITIES.len());
     }
 
     #[test]

@@ -21,12 +21,34 @@ use std::{
 /// before then.
 #[cfg(target_os = "linux")]
 pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
-    use rustix::fs::{AtFlags, Mode, OFlags, openat, renameat, unlinkat};
+    use rustix::fs::{AtFlags, renameat, unlinkat};
 
     let found = match place::find(file)? {
         place::Found::Stream(mut stream) => return stream.write_all(content),
         place::Found::File(found) => found,
     };
+    let (mut new, name) = new_beside(&found)?;
+    let write = || {
+        new.write_all(content)?;
+        if let Some(mode) = found.mode {
+            new.set_permissions(Permissions::from_mode(mode))?;
+        }
+        new.sync_all()?;
+        Ok(renameat(&found.folder, &name, &found.folder, &found.name)?)
+    };
+    let written: Result<()> = { write }();
+    if written.is_err() {
+        // What went wrong first is what there is to say.
+        let _ = unlinkat(&found.folder, &name, AtFlags::empty());
+    }
+    written
+}
+
+/// A new file in the folder of another, and its name there.
+#[cfg(target_os = "linux")]
+fn new_beside(found: &place::Place) -> Result<(File, std::ffi::OsString)> {
+    use rustix::fs::{Mode, OFlags, openat};
+
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // What a new file's permissions are otherwise, which the process' umask reduces.
     let mode = Mode::from_raw_mode(0o666);
@@ -34,23 +56,30 @@ pub(crate) fn replace(file: &Path, content: &[u8]) -> Result<()> {
         let name = path.file_name().unwrap_or_default();
         Ok(File::from(openat(&found.folder, name, flags, mode)?))
     })?;
-    let (mut new, path) = new.into_parts();
+    let (new, path) = new.into_parts();
     // It is in the folder that was found, wherever that is by now, and not where its path says.
     let path = path.keep()?;
-    let name = path.file_name().unwrap_or_default();
-    let write = || {
-        new.write_all(content)?;
-        if let Some(mode) = found.mode {
-            new.set_permissions(Permissions::from_mode(mode))?;
-        }
-        new.sync_all()?;
-        Ok(renameat(&found.folder, name, &found.folder, &found.name)?)
-    };
-    let written: Result<()> = { write }();
-    if written.is_err() {
-        // What went wrong first is what there is to say.
-        let _ = unlinkat(&found.folder, name, AtFlags::empty());
+    Ok((new, path.file_name().unwrap_or_default().to_owned()))
+}
+
+/// Whether [`replace`] can be expected to work, with a content of some size. Nothing is changed.
+///
+/// # Errors
+/// Why it would not.
+#[cfg(target_os = "linux")]
+pub(crate) fn check(file: &Path) -> Result<()> {
+    use rustix::fs::{AtFlags, unlinkat};
+
+    /// More than a profile of every call takes, so that a full disk is seen.
+    const SOME_BYTES: usize = 64 * 1024;
+    // To open a pipe takes it from its reader, and waits for one.
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Ok(());
     }
+    let place::Found::File(found) = place::find(file)? else { return Ok(()) };
+    let (mut new, name) = new_beside(&found)?;
+    let written = new.write_all(&[0; SOME_BYTES]).and_then(|()| new.sync_all());
+    unlinkat(&found.folder, &name, AtFlags::empty())?;
     written
 }
 

@@ -22,6 +22,8 @@ fn commands(above: &[String]) -> Vec<Vec<String>> {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
+        // Behind more spaces a description goes on.
+        .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next().map(str::to_owned))
         .filter(|name| name != "help")
         .flat_map(|name| {
@@ -32,12 +34,19 @@ fn commands(above: &[String]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The command lines after `Examples:`.
-fn examples(help: &str) -> Vec<&str> {
-    help.lines()
-        .skip_while(|line| *line != "Examples:")
-        .filter_map(|line| line.trim_start().strip_prefix("$ "))
-        .collect()
+/// The command lines after `Examples:`, each in one line.
+fn examples(help: &str) -> Vec<String> {
+    let mut lines = help.lines().skip_while(|line| *line != "Examples:");
+    let mut found = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some(command) = line.trim_start().strip_prefix("$ ") else { continue };
+        let mut command = command.to_owned();
+        while let Some(begun) = command.strip_suffix('\\') {
+            command = format!("{begun}{}", lines.next().expect("a line that goes on").trim_start());
+        }
+        found.push(command);
+    }
+    found
 }
 
 /// Runs a line in a shell, in a folder with the files that examples name. `kubectl` is a function that runs the plugin, as
@@ -81,7 +90,7 @@ fn every_command_has_examples_and_each_of_them_works() {
             if help.contains("--kubeconfig") || elsewhere.iter().any(|word| line.contains(word)) {
                 continue;
             }
-            let output = run(line);
+            let output = run(&line);
             // A finding or a difference is an answer too.
             assert!(
                 matches!(output.status.code(), Some(0 | 1)),

@@ -69,7 +69,7 @@ fn values_of_arguments_become_rules_and_a_table_has_none() {
 fn a_custom_resource_says_what_it_was_made_from() {
     let output = seccomp(&["import", "strace", "-o", "cr", "app.strace", "run-1.strace"]);
     let text = String::from_utf8(output.stdout).expect("text");
-    assert!(text.contains("kind: SeccompProfile\n"), "{text}");
+    assert!(text.contains("kind: SeccompProfile\n") && text.contains("mode: Audit\n"), "{text}");
     assert!(text.contains("portcullis.dev/made-from: \"strace (app.strace, run-1.strace): "), "{text}");
     assert!(text.contains("  name: app\n"), "{text}");
     let refused = refused(&["import", "strace", "-o", "cr", "--name", "App", "app.strace"]);

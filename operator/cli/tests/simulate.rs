@@ -242,3 +242,42 @@ fn peak(process: u32) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
+
+#[test]
+fn a_call_is_taken_as_it_is_shown() {
+    let shown = out(&simulate(&["socket", "AF_ALG", "SOCK_SEQPACKET"], ""));
+    let first = shown.lines().next().expect("a line");
+    assert_eq!(out(&simulate(&[first], "")), shown);
+    assert_eq!(out(&simulate(&["socket(AF_ALG, SOCK_SEQPACKET)"], "")), shown);
+    let output = simulate(&["socket(?)"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("write a value for it"), "{}", said(&output));
+}
+
+#[test]
+fn a_packed_trace_is_read_as_its_text_is() {
+    use flate2::{Compression, write::GzEncoder};
+    let trace = "execve(\"/bin/x\", [\"x\"], 0x7ffd /* 3 vars */) = 0\nsocket(AF_INET, SOCK_STREAM, 0) = 3\nsocket(AF_UNIX, SOCK_STREAM, 0) = 3\n\
+                 bpf(BPF_MAP_CREATE, 0x7ffd, 72) = 3\nbpf(BPF_MAP_CREATE, 0x7ffd, 72) = 3\nexit_group(0) = ?\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let [plain, packed] = ["trace", "trace.gz"].map(|name| folder.path().join(name));
+    fs::write(&plain, trace).expect("it is written");
+    let mut encoder = GzEncoder::new(fs::File::create(&packed).expect("a file"), Compression::fast());
+    encoder.write_all(trace.as_bytes()).expect("it is packed");
+    encoder.finish().expect("it is packed");
+    let of = |path: &Path| out(&simulate(&["--strace", path.to_str().expect("text")], ""));
+    let text = of(&plain);
+    assert!(
+        text.contains("the first of 6 calls that would not pass is line 3: socket(AF_UNIX, SOCK_STREAM, "),
+        "{text}"
+    );
+    assert!(text.contains("2  SCMP_ACT_ERRNO(1)     4  bpf(?, 0x7ffd, 72, ..) on"), "{text}");
+    assert_eq!(of(&packed), text);
+    let words = "read 1\nbpf\n";
+    fs::write(&plain, words).expect("it is written");
+    let mut encoder = GzEncoder::new(fs::File::create(&packed).expect("a file"), Compression::fast());
+    encoder.write_all(words.as_bytes()).expect("it is packed");
+    encoder.finish().expect("it is packed");
+    let of = |path: &Path| out(&simulate(&["--trace", path.to_str().expect("text")], ""));
+    assert_eq!(of(&packed), of(&plain));
+}

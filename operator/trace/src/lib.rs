@@ -10,6 +10,7 @@
 
 mod error;
 mod request;
+mod rights;
 mod seen;
 mod tracer;
 

@@ -1,6 +1,11 @@
 //! Follows a command and all that it starts.
 
-use std::{collections::HashSet, io, marker::PhantomData};
+use std::{
+    collections::{BTreeMap, HashSet},
+    io,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 
 use portcullis_profile::recording::{Exit, Observation};
 use rustix::{
@@ -13,6 +18,7 @@ use crate::{
     Error,
     error::remedy,
     request::{self, ENTRY, Resume},
+    rights,
     seen::Record,
 };
 
@@ -49,8 +55,13 @@ pub struct Tracer {
     started: bool,
     exit: Option<Exit>,
     done: bool,
+    /// Programs whose files have rights, and which; at most [`MAX_PROGRAMS`].
+    with_rights: BTreeMap<PathBuf, &'static str>,
     one_thread: PhantomData<*const ()>,
 }
+
+/// How many programs with rights are remembered: a machine has some dozens, and people read a few.
+const MAX_PROGRAMS: usize = 8;
 
 impl Tracer {
     /// Takes over a child that stops itself by SIGSTOP and, once it goes on, will execute the command. Waits until it has stopped.
@@ -77,6 +88,7 @@ impl Tracer {
             started: false,
             exit: None,
             done: false,
+            with_rights: BTreeMap::new(),
             one_thread: PhantomData,
         })
     }
@@ -104,6 +116,12 @@ impl Tracer {
             Some(exit) => Progress::Ended(exit),
             None => Progress::Running,
         })
+    }
+
+    /// The programs that were executed whose files give rights to whoever executes them, with what does: they are missing where the
+    /// tracer has not the capability CAP_SYS_PTRACE. At most 8.
+    pub fn programs_with_rights(&self) -> impl Iterator<Item = (&Path, &'static str)> {
+        self.with_rights.iter().map(|(program, rights)| (program.as_path(), *rights))
     }
 
     /// Whether the command itself was executed.
@@ -229,6 +247,11 @@ impl Tracer {
         if !self.started && pid == self.main {
             self.started = true;
             self.record.started();
+        }
+        if self.with_rights.len() < MAX_PROGRAMS
+            && let Some((program, rights)) = rights::of_program(pid)
+        {
+            self.with_rights.insert(program, rights);
         }
         Ok(())
     }

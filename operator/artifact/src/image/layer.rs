@@ -72,6 +72,34 @@ pub(super) fn scan(layer: impl Read, wanted: &FilePath, limit: u64) -> io::Resul
     Ok(sighting)
 }
 
+/// The only file of an archive, of at most `limit` bytes when decompressed, or the only one whose name is that of a JSON document.
+pub(super) fn only_file(layer: impl Read, limit: u64) -> io::Result<(String, Vec<u8>)> {
+    let mut archive = Archive::new(decompress::archive(layer, limit)?);
+    let mut files = Vec::new();
+    for entry in archive.entries()?.raw(true) {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        let name = text(entry.header().path_bytes().into_owned());
+        if let Node::File(content) = node(kind, None, false, &mut entry)? {
+            files.push((name, content));
+        }
+    }
+    let is_json = |(name, _): &(String, Vec<u8>)| name.ends_with(".json");
+    if files.len() > 1 && files.iter().filter(|file| is_json(file)).count() == 1 {
+        files.retain(is_json);
+    }
+    let count = files.len();
+    match files.pop() {
+        Some((name, content)) if count == 1 && content.len() as u64 <= MAX_ARTIFACT_BYTES => {
+            Ok((name, content))
+        }
+        Some((name, _)) if count == 1 => Err(io::Error::other(format!(
+            "{name} is longer than {MAX_ARTIFACT_BYTES} bytes, which no profile is"
+        ))),
+        _ => Err(io::Error::other(format!("it has {count} files, and should have one, the profile"))),
+    }
+}
+
 impl Sighting {
     /// Takes note of an entry; how much of the path it is, where it is a part of it.
     fn note(&mut self, name: &str, wanted: &FilePath) -> Option<usize> {

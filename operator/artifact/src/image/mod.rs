@@ -23,6 +23,8 @@ pub(crate) use path::FilePath;
 
 /// The most bytes of layers that a search reads (16 GiB).
 const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// The longest archive in an artifact, in bytes when decompressed (16 MiB): it is to hold one profile.
+const MAX_ARCHIVE_BYTES: u64 = 16 * 1024 * 1024;
 /// The most layers of an image; overlayfs takes 500 (`OVL_MAX_STACK`).
 const MAX_LAYERS: usize = 500;
 /// How many links are followed; Linux follows 40 (path_resolution(7)).
@@ -83,6 +85,14 @@ pub(crate) fn find_in(
         }
     }
     Err(format!("{} is not in the image", descent.describe()))
+}
+
+/// The profile in an artifact's layer that is an archive, and its name there.
+pub(crate) fn only_file(layer: &[u8]) -> std::result::Result<(String, Vec<u8>), String> {
+    layer::only_file(layer, MAX_ARCHIVE_BYTES).map_err(|error| {
+        let problem = shown(&error.to_string());
+        format!("its layer is an archive that can't be read: {problem}; push the bare profile in its place")
+    })
 }
 
 /// A search along links through the layers of an image, which are counted from the top.

@@ -10,7 +10,7 @@ use crate::{
     profiles::{PROFILE, profile},
 };
 
-fn layer(files: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn layer(files: &[(&str, &str)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     for (name, content) in files {
         let mut header = tar::Header::new_gnu();
@@ -29,7 +29,7 @@ fn link(name: &str, target: &str, kind: tar::EntryType) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
@@ -66,7 +66,7 @@ async fn the_topmost_file_is_read_and_nothing_below_it() {
         [layer(&[("bin/sh", "x")]), lower, gzip(&layer(&[(FILE, PROFILE)])), zstd(&layer(&[("etc/x", "y")]))];
     let manifest = image(&fake, "1", &layers);
     let pulled = pull(&fake.reference("app:1"), &Wanted::default(), &Fake::access()).await.unwrap();
-    assert_eq!(pulled.profile().unwrap(), profile());
+    assert_eq!(pulled.profile().unwrap().profile, profile());
     let digest = |layer: usize| manifest["layers"][layer]["digest"].as_str().unwrap();
     assert_eq!(pulled.layer.to_string(), digest(2));
     let blobs: Vec<String> = fake.lines().into_iter().filter(|line| line.contains("/blobs/")).collect();
@@ -125,6 +125,36 @@ async fn what_is_no_file_or_no_profile_is_refused() {
     image(&fake, "1", &[vec![7; 4096]]);
     let error = found(&fake, PATH).await.unwrap_err();
     assert!(error.contains("its layer sha256:") && error.contains("can't be read"), "{error}");
+}
+
+#[tokio::test]
+async fn podmans_label_is_read_where_no_file_is_there() {
+    let fake = Fake::start().await;
+    let dockers =
+        r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"name": "read", "action": "SCMP_ACT_ALLOW"}]}"#;
+    let labelled = |labels: Value, files: &[(&str, &str)]| {
+        let mut manifest = image(&fake, "1", &[layer(files)]);
+        let config = json!({"os": "linux", "config": {"Labels": labels}});
+        manifest["config"] = fake.put_blob(config.to_string());
+        manifest["config"]["mediaType"] = json!(IMAGE_CONFIG);
+        fake.put_manifest("1", OCI_MANIFEST, &manifest);
+        manifest
+    };
+    let label = json!({"io.containers.seccomp.profile": dockers, "maintainer": "x"});
+    let manifest = labelled(label.clone(), &[("bin/sh", "x")]);
+    let pulled = pull(&fake.reference("app:1"), &Wanted::default(), &Fake::access()).await.unwrap();
+    assert_eq!(pulled.path.as_deref(), Some("label io.containers.seccomp.profile"));
+    assert_eq!(json!(pulled.layer), manifest["config"]["digest"]);
+    let read = pulled.profile().unwrap();
+    assert_eq!((read.left_out, read.profile.syscalls[0].names[0].as_str()), (Some(0), "read"));
+    // A file counts more, another path is another question, and no label is no profile.
+    labelled(label.clone(), &[(FILE, PROFILE)]);
+    assert_eq!(found(&fake, PATH).await.unwrap().0, PATH);
+    assert!(found(&fake, "/etc/profile.json").await.unwrap_err().contains("is not in the image"));
+    for labels in [json!({"maintainer": "x"}), json!(null), json!({"io.containers.seccomp.profile": 7})] {
+        labelled(labels, &[("bin/sh", "x")]);
+        assert!(found(&fake, PATH).await.unwrap_err().contains("is not in the image"));
+    }
 }
 
 #[tokio::test]

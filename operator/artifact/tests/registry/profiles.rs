@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_artifact::{Error, Kind, MAX_ARTIFACT_BYTES, SECCOMP_MEDIA_TYPE, Wanted, inspect, pull, push};
+use portcullis_artifact::{
+    Error, Kind, MAX_ARTIFACT_BYTES, Read, SECCOMP_MEDIA_TYPE, Wanted, inspect, pull, push,
+};
 use portcullis_profile::{Action, Digest, MAX_REVISION_BYTES, Profile, Rule};
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, OCI_MANIFEST};
+use crate::{
+    fake::{Fake, OCI_MANIFEST},
+    images::{gzip, layer},
+};
 
 pub(crate) const PROFILE: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"],
     "syscalls": [{"names": ["write", "read"], "action": "SCMP_ACT_ALLOW"}]}"#;
@@ -31,7 +36,7 @@ async fn what_is_pushed_is_pulled_and_inspected() {
     assert_eq!((pulled.named, pulled.layer), (pushed.manifest, pushed.profile));
     assert_eq!((pulled.reference.clone(), pulled.annotations.clone()), (pushed.reference, annotations()));
     assert_eq!(pulled.document, profile().render());
-    assert_eq!(pulled.profile().unwrap(), profile().canonical());
+    assert_eq!(pulled.profile().unwrap().profile, profile().canonical());
     let again = pull(&pulled.reference, &Wanted::default(), &access).await.unwrap();
     assert_eq!(again.manifest, pushed.manifest);
 
@@ -63,6 +68,58 @@ async fn the_format_is_the_keps() {
             "annotations": annotations(),
         })
     );
+}
+
+/// Puts an artifact there with a layer of these bytes, and reads the profile in it for a container that adds CAP_BPF.
+async fn read_layer(layer: &[u8]) -> Result<(Option<String>, Read), String> {
+    let fake = Fake::start().await;
+    fake.put_manifest("1", OCI_MANIFEST, &fake.manifest(SECCOMP_MEDIA_TYPE, &[layer]));
+    let mut wanted = Wanted::default();
+    wanted.container.capabilities.insert("CAP_BPF".to_owned());
+    let pulled = pull(&fake.reference("seccomp:1"), &wanted, &Fake::access()).await;
+    let pulled = pulled.map_err(|error| error.to_string())?;
+    let read = pulled.profile().map_err(|error| error.to_string())?;
+    Ok((pulled.path, read))
+}
+
+const DOCKERS: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrno": "ENOSYS", "syscalls": [
+    {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+    {"names": ["bpf"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_BPF"]}},
+    {"names": ["mount"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}}]}"#;
+
+#[tokio::test]
+async fn dockers_format_is_resolved_for_the_wanted_container() {
+    let (path, read) = read_layer(DOCKERS.as_bytes()).await.unwrap();
+    assert_eq!((path, read.left_out, read.profile.default_errno_ret), (None, Some(1), Some(38)));
+    let names: Vec<&str> = read.profile.syscalls.iter().map(|rule| rule.names[0].as_str()).collect();
+    assert_eq!(names, ["read", "bpf"]);
+    assert_eq!(read_layer(PROFILE.as_bytes()).await.unwrap().1, Read { profile: profile(), left_out: None });
+    let wrong = DOCKERS.replace("SCMP_ACT_ALLOW", "SCMP_ACT_ALOW").replace("ENOSYS", "ENOSUCH");
+    let error = read_layer(wrong.as_bytes()).await.unwrap_err();
+    assert!(error.contains("defaultErrno") && error.ends_with("; and 1 more"), "{error}");
+}
+
+#[tokio::test]
+async fn an_archive_with_one_profile_is_read() {
+    let tar = layer(&[("README", "x"), ("seccomp.json", DOCKERS)]);
+    for archive in [tar.clone(), gzip(&tar)] {
+        let (path, read) = read_layer(&archive).await.unwrap();
+        assert_eq!((path.as_deref(), read.left_out), (Some("seccomp.json"), Some(1)));
+    }
+    let long = " ".repeat(1024 * 1024 + 1);
+    for (files, said) in [
+        (&[("a.json", DOCKERS), ("b.json", DOCKERS)][..], "it has 2 files, and should have one"),
+        (&[("a", "x"), ("b", "y")], "it has 2 files"),
+        (&[], "it has 0 files"),
+        (&[("a.json", &long)], "a.json is longer than 1048576 bytes"),
+    ] {
+        let error = read_layer(&gzip(&layer(files))).await.unwrap_err();
+        assert!(error.contains(said) && error.contains("push the bare profile"), "{error}");
+    }
+    let bomb = gzip(&layer(&[("a.json", &"\0".repeat(20 * 1024 * 1024))]));
+    assert!(bomb.len() < 1024 * 1024);
+    let error = read_layer(&bomb).await.unwrap_err();
+    assert!(error.contains("more than 16777216 bytes when decompressed"), "{error}");
 }
 
 #[tokio::test]
@@ -97,7 +154,7 @@ async fn what_is_too_large_for_a_cluster_can_be_shared_up_to_what_runtimes_pull(
     assert!(length > 3 * MAX_REVISION_BYTES && length as u64 <= MAX_ARTIFACT_BYTES, "{length}");
     push(&large, &reference, &BTreeMap::new(), &access).await.unwrap();
     let pulled = pull(&reference, &Wanted::default(), &access).await.unwrap();
-    assert_eq!(pulled.profile().unwrap().canonical(), large.canonical());
+    assert_eq!(pulled.profile().unwrap().profile.canonical(), large.canonical());
     let error = push(&of(50_000), &reference, &BTreeMap::new(), &access).await.unwrap_err();
     assert!(error.to_string().contains("over 1048576"), "{error}");
 }
@@ -175,7 +232,7 @@ async fn the_empty_config_leaves_the_type_to_the_artifact() {
     manifest["artifactType"] = json!(SECCOMP_MEDIA_TYPE);
     fake.put_manifest("1", OCI_MANIFEST, &manifest);
     let pulled = pull(&fake.reference("web:1"), &Wanted::default(), &Fake::access()).await.unwrap();
-    assert_eq!(pulled.profile().unwrap(), profile());
+    assert_eq!(pulled.profile().unwrap().profile, profile());
     assert_eq!(pulled.document, PROFILE.as_bytes());
 }
 
@@ -192,5 +249,5 @@ async fn what_the_operator_publishes_is_read() {
     let wanted = Wanted { platform: "linux/arm64".parse().unwrap(), ..Wanted::default() };
     let pulled = pull(&fake.reference("web:1"), &wanted, &Fake::access()).await.unwrap();
     assert_eq!(pulled.kind, Kind::OperatorProfile);
-    assert_eq!(pulled.profile().unwrap().syscalls[0].names, ["read"]);
+    assert_eq!(pulled.profile().unwrap().profile.syscalls[0].names, ["read"]);
 }

@@ -13,6 +13,7 @@ use crate::{
     console::{self, Console},
     example::{self, Example},
     input::{self, Loaded},
+    platform::Node,
     verdict::Verdict,
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct MergeArguments {
     /// Files with profiles; `-` is standard input. Every profile of a file counts.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    node: Node,
 }
 
 const INTERSECT_WORDS: &str = "\
@@ -79,22 +82,31 @@ pub(crate) struct IntersectArguments {
     /// Files with profiles; `-` is standard input. Every profile of a file counts.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    node: Node,
 }
 
 type Combine = fn(&[NamedProfile<'_>]) -> Result<Combined, MergeError>;
 
 pub(crate) fn merge(arguments: &MergeArguments, console: &mut Console) -> Result<Verdict> {
-    run(&arguments.files, merge::merge, "added", console)
+    run(&arguments.files, &arguments.node, merge::merge, "added", console)
 }
 
 pub(crate) fn intersect(arguments: &IntersectArguments, console: &mut Console) -> Result<Verdict> {
-    run(&arguments.files, merge::intersect, "took out", console)
+    run(&arguments.files, &arguments.node, merge::intersect, "took out", console)
 }
 
-fn run(files: &[PathBuf], combine: Combine, did: &str, console: &mut Console) -> Result<Verdict> {
+fn run(
+    files: &[PathBuf],
+    node: &Node,
+    combine: Combine,
+    did: &str,
+    console: &mut Console,
+) -> Result<Verdict> {
+    let container = node.context();
     let mut loaded: Vec<Loaded> = Vec::new();
     for file in files {
-        loaded.extend(input::profiles(file)?);
+        loaded.extend(input::profiles_for(file, &container)?);
     }
     let named: Vec<NamedProfile<'_>> =
         loaded.iter().map(|one| NamedProfile { name: &one.name, profile: &one.profile }).collect();

@@ -8,6 +8,7 @@ use crate::{
     console::Console,
     example::{self, Example},
     output,
+    platform::Node,
     registry::{ImageArguments, RegistryArguments, wait_for},
     verdict::Verdict,
 };
@@ -34,6 +35,8 @@ pub(crate) struct Arguments {
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
     #[command(flatten)]
+    node: Node,
+    #[command(flatten)]
     image: ImageArguments,
     #[command(flatten)]
     registry: RegistryArguments,
@@ -51,7 +54,7 @@ enum Output {
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
     let access = arguments.registry.access(&arguments.reference)?;
-    let wanted = arguments.image.wanted();
+    let wanted = arguments.image.wanted(&arguments.node);
     let seen = wait_for(portcullis_artifact::inspect(&arguments.reference, &wanted, &access))?;
     let out = console.out();
     match arguments.output {

@@ -11,7 +11,7 @@ use crate::{
     console::{self, Console},
     example::{self, Example},
     manifest::{self, Object},
-    registry::{RegistryArguments, Trust, check, facts, wait_for, write_document},
+    registry::{RegistryArguments, Trust, check, facts, say_how_read, wait_for, write_document},
     shared::Store,
     verdict::Verdict,
 };
@@ -57,12 +57,15 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         Some((name, version)) => (name, Some(version)),
         None => (arguments.name.as_str(), None),
     };
-    let baseline = arguments.trust.baseline()?;
+    let wanted = Wanted::default();
+    let baseline = arguments.trust.baseline(&wanted.container)?;
     let entry = find(&Store::of_user()?, name)?;
     let (version, reference) = entry.version(version).map_err(anyhow::Error::msg)?;
     let access = arguments.registry.access(&reference)?;
-    let pulled = wait_for(portcullis_artifact::pull(&reference, &Wanted::default(), &access))?;
-    let profile = pulled.profile()?;
+    let pulled = wait_for(portcullis_artifact::pull(&reference, &wanted, &access))?;
+    let read = pulled.profile()?;
+    say_how_read(&entry.name, &pulled, &read);
+    let profile = read.profile;
     check(&entry.name, &profile)?;
     if !arguments.trust.permits(&entry.name, Some(&profile), &baseline, console) {
         return Ok(Verdict::No);

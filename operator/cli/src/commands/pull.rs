@@ -9,7 +9,10 @@ use portcullis_artifact::{Error, Reference};
 use crate::{
     console::{self, Console},
     example::{self, Example},
-    registry::{ImageArguments, RegistryArguments, Trust, check, facts, wait_for, write_document},
+    platform::Node,
+    registry::{
+        ImageArguments, RegistryArguments, Trust, check, facts, say_how_read, wait_for, write_document,
+    },
     verdict::Verdict,
 };
 
@@ -30,8 +33,9 @@ const EXAMPLES: &[Example] = &[
 
 /// What, and where to.
 ///
-/// REF may name a profile as an OCI artifact (KEP-6061), what the Security Profiles Operator publishes, or a container
-/// image with a profile among its files; the manifest says which. Everything is verified by its digest. What allows more than the runtime
+/// REF may name a profile as an OCI artifact (KEP-6061, or CRI-O's), what the Security Profiles Operator publishes, or a container
+/// image with a profile among its files, or in Podman's label io.containers.seccomp.profile; the manifest says which. What is in
+/// Docker's format is resolved for one container and node. Everything is verified by its digest. What allows more than the runtime
 /// default is written only with --allow-looser: a digest says whose bytes these are, not what they do.
 #[derive(Debug, Args)]
 #[command(after_help = example::help(EXAMPLES))]
@@ -47,6 +51,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     verbatim: bool,
     #[command(flatten)]
+    node: Node,
+    #[command(flatten)]
     trust: Trust,
     #[command(flatten)]
     image: ImageArguments,
@@ -55,13 +61,16 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let baseline = arguments.trust.baseline()?;
+    let wanted = arguments.image.wanted(&arguments.node);
+    let baseline = arguments.trust.baseline(&wanted.container)?;
     let access = arguments.registry.access(&arguments.reference)?;
-    let wanted = arguments.image.wanted();
     let pulled = wait_for(portcullis_artifact::pull(&arguments.reference, &wanted, &access))?;
     let name = arguments.reference.to_string();
     let profile = match pulled.profile() {
-        Ok(profile) => Some(profile),
+        Ok(read) => {
+            say_how_read(&name, &pulled, &read);
+            Some(read.profile)
+        }
         Err(error @ Error::Content { .. }) if arguments.verbatim => {
             console::note(&error.to_string());
             None

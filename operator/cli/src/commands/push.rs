@@ -12,6 +12,7 @@ use crate::{
     console::Console,
     example::{self, Example},
     input,
+    platform::Node,
     registry::{RegistryArguments, wait_for},
     verdict::Verdict,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Arguments {
     /// How to say what was pushed
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    node: Node,
     #[command(flatten)]
     registry: RegistryArguments,
 }
@@ -99,7 +102,7 @@ impl Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let loaded = input::profile(&arguments.file)?;
+    let loaded = input::profile_for(&arguments.file, &arguments.node.context())?;
     let annotations = arguments.annotations()?;
     let access = arguments.registry.access(&arguments.reference)?;
     let push = portcullis_artifact::push(&loaded.profile, &arguments.reference, &annotations, &access);

@@ -13,143 +13,46 @@ use serde_json::Value;
 use super::{
     File, Loaded,
     problem::{Problem, Unreadable},
-    tree::{Content, Document, MAX_OBJECTS, Node, Position},
+    shape,
+    source::{Format, Source},
+    tree::{Content, Document, MAX_OBJECTS, Node},
 };
-use crate::platform;
+use crate::{manifest, platform};
 
-/// What a profile was in its file.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Format {
-    /// An OCI document.
-    Oci,
-    /// Docker's and Podman's format.
-    Docker,
-    /// A custom resource of this project.
-    Portcullis {
-        /// Its kind.
-        kind: ProfileKind,
-        /// `spec.mode`.
-        mode: Mode,
-        /// `spec.bases`.
-        bases: Vec<BaseReference>,
-    },
-    /// A SeccompProfile of the Security Profiles Operator.
-    SecurityProfilesOperator {
-        /// `spec.baseProfileName`.
-        base: Option<String>,
-    },
-}
-
-/// Where a profile stands in its file.
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    /// The file, for people.
-    pub(crate) file: String,
-    /// What it was.
-    pub(crate) format: Format,
-    /// The object's namespace.
-    pub(crate) namespace: Option<String>,
-    /// The object's name.
-    pub(crate) object: Option<String>,
-    /// What else its author wrote, by path: labels, a pin.
-    pub(crate) besides: Vec<String>,
-    /// The part of the file that is the OCI document, as a path: `spec.profile`.
-    prefix: String,
-    root: Arc<Node>,
-    /// For each rule of the profile its index in the file, where they differ.
-    origins: Option<Vec<usize>>,
-}
-
-impl Source {
-    /// A path in the profile as a path in the file's document.
-    pub(crate) fn path(&self, path: &str) -> String {
-        let path = self.original(path);
-        match (self.prefix.as_str(), path.as_str()) {
-            ("", _) => path,
-            (prefix, "") => prefix.to_owned(),
-            (prefix, path) => format!("{prefix}.{path}"),
-        }
-    }
-
-    /// Where a path in the profile is.
-    pub(crate) fn position(&self, path: &str) -> Position {
-        self.root.locate(&self.path(path))
-    }
-
-    /// Where a path in the file's document is.
-    pub(crate) fn own_position(&self, path: &str) -> Position {
-        self.root.locate(path)
-    }
-
-    /// Whether the whole file is the profile, so that a runtime would be given the file.
-    pub(super) fn is_a_runtimes_file(&self) -> bool {
-        self.prefix.is_empty() && matches!(self.format, Format::Oci | Format::Docker)
-    }
-
-    /// A message about the profile, with the file's own indexes of rules.
-    pub(crate) fn message(&self, message: &str) -> String {
-        let mut parts = message.split("syscalls[");
-        let mut text = parts.next().unwrap_or_default().to_owned();
-        for part in parts {
-            let (index, rest) =
-                part.split_at(part.find(|one: char| !one.is_ascii_digit()).unwrap_or(part.len()));
-            let place = self.original(&format!("syscalls[{index}]"));
-            text += place.strip_suffix(']').unwrap_or(&place);
-            text += rest;
-        }
-        text
-    }
-
-    /// Rules that don't apply are counted in the file, and a rule of one name may have `name`.
-    fn original(&self, path: &str) -> String {
-        let rule = || {
-            let (index, rest) = path.strip_prefix("syscalls[")?.split_once(']')?;
-            let index: usize = index.parse().ok()?;
-            let index = self.origins.as_ref().map_or(Some(index), |origins| origins.get(index).copied())?;
-            let within = match self.prefix.as_str() {
-                "" => format!("syscalls[{index}].name"),
-                prefix => format!("{prefix}.syscalls[{index}].name"),
-            };
-            let singular = self.format == Format::Docker && self.root.locate(&within) != self.parent(&within);
-            match rest.strip_prefix(".names") {
-                Some(rest) if singular => {
-                    Some(format!("syscalls[{index}].name{}", rest.strip_prefix("[0]").unwrap_or(rest)))
-                }
-                _ => Some(format!("syscalls[{index}]{rest}")),
-            }
-        };
-        rule().unwrap_or_else(|| path.to_owned())
-    }
-
-    /// Where the object that a path's last step is in begins.
-    fn parent(&self, path: &str) -> Position {
-        self.root.locate(path.rsplit_once('.').map_or("", |(parent, _)| parent))
-    }
+/// A document with what its profiles are read with.
+pub(super) struct Reading<'r> {
+    /// The file's text.
+    pub(super) text: &'r str,
+    /// The container and node that Docker's format is resolved for.
+    pub(super) container: &'r Context,
+    pub(super) root: Arc<Node>,
+    /// The comment before the document.
+    pub(super) title: Option<String>,
+    /// The text that the document is, where it is a text in another: see [`Source::text_of`].
+    pub(super) text_of: Option<String>,
 }
 
 /// Adds the profiles in a document to its file.
-pub(super) fn sort(document: Document, container: &Context, file: &mut File) {
-    let Document { root, problems } = document;
+pub(super) fn sort(document: Document, text: &str, container: &Context, file: &mut File) {
+    let Document { root, problems, title } = document;
     let root = Arc::new(root);
     if root.is_null() {
         return;
     }
     let before = file.profiles.len();
-    let items = match &root.content {
-        Content::Map(_) => items(&root),
-        _ => {
-            let problem = Problem::at(root.at, "is no object: a profile is one, in JSON or YAML");
-            file.profiles.push(Err(Unreadable::new(&file.name, problem)));
-            return;
-        }
-    };
+    if let Some(advice) = shape::advice(&root) {
+        file.profiles.push(Err(Unreadable::new(&file.name, Problem::at(root.at, advice))));
+        return;
+    }
+    let items = items(&root);
     if items.len() > MAX_OBJECTS {
         let problem = Problem::at(root.at, format!("the list has more than {MAX_OBJECTS} items: split it"));
         file.profiles.push(Err(Unreadable::new(&file.name, problem)));
         return;
     }
+    let reading = Reading { text, container, root: Arc::clone(&root), title, text_of: None };
     for (prefix, item) in items {
-        object(&root, item, &prefix, container, file);
+        reading.object(item, &prefix, file);
     }
     // An object of another kind may have them as it likes.
     if file.profiles.len() > before && !problems.is_empty() {
@@ -173,89 +76,109 @@ fn items(root: &Node) -> Vec<(String, &Node)> {
     }
 }
 
-/// Reads one object.
-fn object(root: &Arc<Node>, item: &Node, prefix: &str, container: &Context, file: &mut File) {
-    let (version, kind) = (item.text("apiVersion"), item.text("kind"));
-    // Shown to people, and to an API server nothing else would be a name.
-    let metadata = |key| item.get("metadata").and_then(|metadata| metadata.text(key)).map(printable);
-    let source = |format, within: &str| Source {
-        file: file.name.clone(),
-        format,
-        namespace: metadata("namespace"),
-        object: metadata("name"),
-        besides: besides(item),
-        prefix: [prefix, within].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("."),
-        root: Arc::clone(root),
-        origins: None,
-    };
-    let read = match (version, kind) {
-        (Some(version), Some(kind)) => {
-            let group = version.split_once('/').map_or("", |(group, _)| group);
-            let own = [ProfileKind::SeccompProfile, ProfileKind::ClusterSeccompProfile]
-                .into_iter()
-                .find(|one| group == GROUP && one.as_str() == kind);
-            match own {
-                Some(kind) => match only_bases(item) {
-                    Some(bases) => {
-                        let object = shown(&metadata("name"));
-                        let note = format!("{kind} {object}: has no profile of its own, only bases: {bases}");
-                        return file.notes.push(format!("{}: {note}", file.name));
-                    }
-                    None => {
-                        let bases = bases(item);
-                        let format = Format::Portcullis { kind, mode: mode(item), bases };
-                        portcullis(item, source(format, "spec.profile"))
-                    }
-                },
-                None if group == spo::GROUP && kind == spo::KIND => {
-                    security_profiles_operator(item, version, |format| source(format, "spec"))
-                }
-                None => {
-                    file.passed_over += 1;
-                    return;
-                }
+impl Reading<'_> {
+    /// Reads one object.
+    fn object(&self, item: &Node, prefix: &str, file: &mut File) {
+        let (Some(version), Some(kind)) = (item.text("apiVersion"), item.text("kind")) else {
+            return self.document(item, prefix, file);
+        };
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let own = [ProfileKind::SeccompProfile, ProfileKind::ClusterSeccompProfile]
+            .into_iter()
+            .find(|one| group == GROUP && one.as_str() == kind);
+        if let Some(kind) = own {
+            if let Some(bases) = only_bases(item) {
+                let object = shown(&metadata(item, "name"));
+                let note = format!("{kind} {object}: has no profile of its own, only bases: {bases}");
+                return file.notes.push(format!("{}: {note}", file.name));
             }
+            let format = Format::Portcullis { kind, mode: mode(item), bases: bases(item) };
+            file.profiles.push(portcullis(item, self.source(item, format, [prefix, "spec.profile"], file)));
+        } else if group == spo::GROUP && kind == spo::KIND {
+            let source = |format| self.source(item, format, [prefix, "spec"], file);
+            let read = security_profiles_operator(item, version, source);
+            file.profiles.push(read);
+        } else if version == "v1" && kind == "ConfigMap" {
+            self.config_map(item, file);
+        } else if is_kubescapes(group) {
+            self.kubescape(item, prefix, file);
+        } else {
+            file.passed_over += 1;
         }
+    }
+
+    /// Reads an object that is no resource: what a runtime is given.
+    pub(super) fn document(&self, item: &Node, prefix: &str, file: &mut File) {
         // A runtime's own specification of a container.
-        _ if item.text("ociVersion").is_some() => {
-            match item.get("linux").and_then(|linux| linux.get("seccomp")) {
-                Some(seccomp) => oci(&seccomp.to_value(), source(Format::Oci, "linux.seccomp")),
-                None => {
-                    let note = format!(
-                        "{}: the container of this runtime specification has no seccomp profile",
-                        file.name
-                    );
-                    return file.notes.push(note);
+        if item.text("ociVersion").is_some() {
+            return match item.get("linux").and_then(|linux| linux.get("seccomp")) {
+                Some(seccomp) => {
+                    let source = self.source(item, Format::Oci, [prefix, "linux.seccomp"], file);
+                    file.profiles.push(oci(&seccomp.to_value(), source));
                 }
-            }
-        }
-        _ => {
-            let mut value = item.to_value();
-            let idle_keys = take_idle_keys(&mut value);
-            let read = match docker::is_docker(&value) {
-                true => resolved(&value, container, source(Format::Docker, "")),
-                false => oci(&value, source(Format::Oci, "")),
+                None => file.notes.push(format!(
+                    "{}: the container of this runtime specification has no seccomp profile",
+                    file.name
+                )),
             };
-            read.map(|loaded| with_idle_keys(loaded, idle_keys))
         }
-    };
-    file.profiles.push(read);
+        let mut value = item.to_value();
+        let idle_keys = take_idle_keys(&mut value);
+        let read = match docker::is_docker(&value) {
+            true => {
+                let source = self.source(item, Format::Docker, [prefix, ""], file);
+                resolved(&value, self.container, source)
+            }
+            false => oci(&value, self.source(item, Format::Oci, [prefix, ""], file)),
+        };
+        file.profiles.push(read.map(|loaded| with_idle_keys(loaded, idle_keys)));
+    }
+
+    /// Where the part of an object that is the profile stands.
+    pub(super) fn source(&self, item: &Node, format: Format, path: [&str; 2], file: &File) -> Source {
+        // The name of a container or file that a resource can have too.
+        let named = || self.title.clone().filter(|title| manifest::is_name(title));
+        Source {
+            file: file.name.clone(),
+            format,
+            namespace: metadata(item, "namespace"),
+            object: metadata(item, "name").or_else(named),
+            besides: besides(item),
+            title: self.title.clone(),
+            text_of: self.text_of.clone(),
+            prefix: path.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("."),
+            root: Arc::clone(&self.root),
+            origins: None,
+        }
+    }
+}
+
+/// Whether an API group is one of Kubescape's.
+fn is_kubescapes(group: &str) -> bool {
+    group == "kubescape.io" || group.ends_with(".kubescape.io")
+}
+
+/// A word of an object's metadata. It is shown to people, and to an API server nothing else would be a name.
+pub(super) fn metadata(item: &Node, key: &str) -> Option<String> {
+    item.get("metadata").and_then(|metadata| metadata.text(key)).map(printable)
 }
 
 /// A profile, or what is wrong with it.
-type Read = Result<Loaded, Unreadable>;
+pub(super) type Read = Result<Loaded, Unreadable>;
 
-fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
+pub(super) fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
     let kind = match &source.format {
         Format::Portcullis { kind, .. } => kind.as_str(),
         _ => "SeccompProfile",
     };
     let object = [source.namespace.as_deref(), source.object.as_deref()];
     let object: Vec<&str> = object.into_iter().flatten().collect();
-    let which = match object[..] {
-        [] => format!("line {}", source.position("").line),
-        _ => format!("{kind} {}", object.join("/")),
+    let which = match (&source.title, &object[..]) {
+        (Some(title), _) => title.clone(),
+        (None, []) => format!("line {}", source.position("").line),
+        (None, _) => format!("{kind} {}", object.join("/")),
     };
+    let notes = notes.into_iter().chain(placeholder(&profile)).collect();
     Loaded {
         name: format!("{} ({which})", source.file),
         profile,
@@ -266,8 +189,18 @@ fn loaded(profile: Profile, source: Source, notes: Vec<String>) -> Loaded {
     }
 }
 
+/// That a name is no call: Inspektor Gadget lists the byte behind its 500 calls, its own mark that runc was seen, as call 500.
+///
+/// Source: `SYSCALLS_MAP_VALUE_FOOTER_SIZE` in inspektor-gadget's `gadgets/advise_seccomp/program.bpf.c`, and `go/program.go`.
+fn placeholder(profile: &Profile) -> Option<String> {
+    const NAMES: [&str; 2] = ["syscall_1f4", "unknown_syscall_500"];
+    let mut names = profile.syscalls.iter().flat_map(|rule| &rule.names);
+    let name = names.find(|name| NAMES.contains(&name.as_str()))?;
+    Some(format!("{name} is no call but a mark of Inspektor Gadget's own: remove it"))
+}
+
 /// What was read, or what is wrong with it in its places.
-fn finished(read: Result<Profile, ParseErrors>, source: Source, notes: Vec<String>) -> Read {
+pub(super) fn finished(read: Result<Profile, ParseErrors>, source: Source, notes: Vec<String>) -> Read {
     match read {
         Ok(profile) => Ok(loaded(profile, source, notes)),
         Err(errors) => Err(Unreadable::of_profile(&errors, &source)),
@@ -285,17 +218,14 @@ fn oci(value: &Value, source: Source) -> Read {
 }
 
 fn resolved(value: &Value, container: &Context, mut source: Source) -> Read {
-    let mut note = format!("Docker's format, read for {}", platform::describe(container));
+    let mut notes = Vec::new();
     let read = docker::resolve(value, container).map(|Resolved { profile, origins, left_out }| {
-        if !left_out.is_empty() {
-            let rules = if left_out.len() == 1 { "rule doesn't" } else { "rules don't" };
-            note += &format!("; {} {rules} apply there", left_out.len());
-        }
+        notes.push(platform::dockers(container, left_out.len()));
         // Where it can't be resolved, paths are the file's own.
         source.origins = Some(origins);
         profile
     });
-    finished(read, source, vec![note])
+    finished(read, source, notes)
 }
 
 /// The bases of an object of this project that has no document.
@@ -349,17 +279,25 @@ fn portcullis(item: &Node, source: Source) -> Read {
 fn security_profiles_operator(item: &Node, version: &str, source: impl FnOnce(Format) -> Source) -> Read {
     let spec = item.get("spec").map_or(Value::Null, Node::to_value);
     match spo::read(version, &spec) {
-        Ok(spo::Resource { profile, base, disabled }) => {
-            let base_note =
-                base.as_ref().map(|name| format!("what its base allows besides is not in the file: {name}"));
-            let notes =
-                base_note.into_iter().chain(disabled.then(|| "it is disabled there".to_owned())).collect();
+        Ok(resource) => {
+            let notes = notes_of(&resource);
+            let spo::Resource { profile, base, .. } = resource;
             Ok(loaded(profile, source(Format::SecurityProfilesOperator { base }), notes))
         }
         Err(errors) => {
             Err(Unreadable::of_profile(&errors, &source(Format::SecurityProfilesOperator { base: None })))
         }
     }
+}
+
+/// What to know of what the Security Profiles Operator, or Kubescape, holds.
+pub(super) fn notes_of(resource: &spo::Resource) -> Vec<String> {
+    let spo::Resource { base, disabled, is_native, .. } = resource;
+    let base = base.as_ref().map(|name| format!("what its base allows besides is not in the file: {name}"));
+    let disabled = disabled.then(|| "it is disabled there".to_owned());
+    let native = is_native
+        .then(|| "SCMP_ARCH_NATIVE is left out: the node's own architecture is filtered anyway".to_owned());
+    [base, disabled, native].into_iter().flatten().collect()
 }
 
 fn shown(name: &Option<String>) -> String {

@@ -1,12 +1,17 @@
 //! Profiles out of files: one reader for every format that a person may have.
 //!
-//! OCI JSON; Docker's and Podman's JSON; this project's custom resources and those of the Security Profiles Operator as
-//! YAML or JSON, several in a file and in lists; an OCI runtime's `config.json`. A format is recognised by its own keys.
+//! OCI JSON; Docker's and Podman's JSON; this project's custom resources, and those of the Security Profiles Operator and of Kubescape,
+//! as YAML or JSON, several in a file and in lists; what a ConfigMap holds; an OCI runtime's `config.json`. A format is recognised by its
+//! own keys.
 
 mod bytes;
+mod config_map;
 mod json;
 mod kinds;
+mod kubescape;
 mod problem;
+mod shape;
+mod source;
 mod tree;
 mod yaml;
 
@@ -20,8 +25,8 @@ use std::path::Path;
 use anyhow::Result;
 use portcullis_profile::{Profile, docker::Context};
 
-pub(crate) use kinds::{Format, Source};
 pub(crate) use problem::{Problem, Unreadable};
+pub(crate) use source::{Format, Source};
 pub(crate) use tree::Position;
 
 use crate::{console, platform};
@@ -92,18 +97,14 @@ pub(crate) fn read(path: &Path, container: &Context) -> Result<File, Unreadable>
 pub(crate) fn parse(name: &str, bytes: Vec<u8>, container: &Context) -> Result<File, Unreadable> {
     let marked = bytes::has_mark(&bytes);
     let text = bytes::text(bytes).map_err(|problem| Unreadable::new(name, problem))?;
-    let (documents, broken) = if json::is_json(&text) {
-        match json::read(&text) {
-            Ok(document) => (vec![document], None),
-            Err(problem) => (Vec::new(), Some(problem)),
-        }
-    } else {
-        yaml::read(&text)
+    let (documents, broken) = match json::is_json(&text) {
+        true => json::read(&text),
+        false => yaml::read(&text),
     };
     let mut file = File { name: name.to_owned(), profiles: Vec::new(), passed_over: 0, notes: Vec::new() };
     let alone = documents.len() == 1;
     for document in documents {
-        kinds::sort(document, container, &mut file);
+        kinds::sort(document, &text, container, &mut file);
     }
     file.profiles.extend(broken.map(|problem| Err(Unreadable::new(&file.name, problem))));
     // Several documents are nobody's profile file.
@@ -131,9 +132,9 @@ pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loade
     all_of(read(path, container)?)
 }
 
-/// [`profiles`] of what was read already, and can be read only once where it is a pipe.
-pub(crate) fn profiles_of(name: &str, bytes: Vec<u8>) -> Result<Vec<Loaded>> {
-    all_of(parse(name, bytes, &platform::usual_container(platform::host_arch()))?)
+/// [`profiles_for`] of what was read already, and can be read only once where it is a pipe.
+pub(crate) fn profiles_of(name: &str, bytes: Vec<u8>, container: &Context) -> Result<Vec<Loaded>> {
+    all_of(parse(name, bytes, container)?)
 }
 
 fn all_of(file: File) -> Result<Vec<Loaded>> {
@@ -155,15 +156,10 @@ fn all_of(file: File) -> Result<Vec<Loaded>> {
     Ok(loaded)
 }
 
-/// The one profile of a file, or of standard input where the path is `-`.
+/// The one profile of a file, or of standard input where the path is `-`, with Docker's format resolved for a container and node.
 ///
 /// # Errors
 /// Where the file or a profile in it can't be read, or there isn't exactly one.
-pub(crate) fn profile(path: &Path) -> Result<Loaded> {
-    profile_for(path, &platform::usual_container(platform::host_arch()))
-}
-
-/// [`profile`], with Docker's format resolved for a container and node.
 pub(crate) fn profile_for(path: &Path, container: &Context) -> Result<Loaded> {
     let mut all = profiles_for(path, container)?;
     match all.pop() {

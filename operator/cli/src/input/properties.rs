@@ -73,7 +73,9 @@ proptest! {
     fn json_is_read_as_it_was_written(value in value(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
         let text = text.expect("it is written");
-        let document = json::read(&text).expect("it is JSON");
+        let (documents, problem) = json::read(&text);
+        prop_assert!(problem.is_none(), "{:?} in {}", problem, text);
+        let [document] = &documents[..] else { panic!("{documents:?}") };
         prop_assert_eq!(document.root.to_value(), value.clone());
         prop_assert!(document.problems.is_empty());
         places(&document.root, &document.root, "", &text)?;

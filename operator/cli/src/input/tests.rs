@@ -184,9 +184,11 @@ fn what_is_wrong_is_said_with_its_place() {
         ("defaultAction: SCMP_ACT_LOG\ndefaultErrnoRet: 010\n", "FILE:2:18: 010 begins with 0"),
         ("? [a]\n: b\n", "FILE:1:3: is a list or an object where a key should be"),
         (
-            "apiVersion: security-profiles-operator.x-k8s.io/v1alpha1\nkind: SeccompProfile\n",
+            "apiVersion: security-profiles-operator.x-k8s.io/v2\nkind: SeccompProfile\n",
             "FILE:1:1: spec: version",
         ),
+        ("{\"defaultAction\": \"SCMP_ACT_LOG\"} }", "FILE:1:35: is not JSON: "),
+        ("// web\n{\"a\":", "FILE:2:5: is not JSON: EOF"),
     ] {
         let said = complaints(content);
         assert!(said.starts_with(expected), "{content:?}: {said}");
@@ -248,4 +250,154 @@ fn the_documents_before_a_broken_one_are_read() {
     let file = file(format!("{RESOURCES}---\n}}\n")).expect("a file");
     let [Ok(_), Ok(_), Err(broken)] = &file.profiles[..] else { panic!("{:?}", file.profiles) };
     assert!(broken.to_string().contains("is not YAML"), "{broken}");
+}
+
+#[test]
+fn json_documents_after_comments_have_the_comments_for_names() {
+    let advised = |name: &str, call: &str| {
+        format!(
+            "// {name}\n{{\n  \"defaultAction\": \"SCMP_ACT_ERRNO\",\n  \"syscalls\": [\n    {{\"names\": [\"{call}\"], \
+             \"action\": \"SCMP_ACT_ALLOW\"}}]\n}}\n"
+        )
+    };
+    let file = file(advised("shop/web(main)", "read") + &advised("sidecar", "syscall_1f4")).expect("a file");
+    let notes: Vec<_> = file.notes().collect();
+    let [Ok(one), Ok(other)] = &file.profiles[..] else { panic!("{:?}", file.profiles) };
+    assert_eq!([&one.name, &other.name], ["FILE (shop/web(main))", "FILE (sidecar)"]);
+    assert_eq!((one.source.object.as_deref(), other.source.object.as_deref()), (None, Some("sidecar")));
+    assert_eq!(other.source.position("syscalls[0].names[0]").to_string(), "11:16");
+    assert_eq!(
+        notes,
+        ["FILE (sidecar): syscall_1f4 is no call but a mark of Inspektor Gadget's own: remove it"]
+    );
+    // One is a file that a runtime may be given, and it would not take the comment.
+    let one = self::one(&advised("web", "read"));
+    assert_eq!(
+        one.not_json.map(|problem| problem.message).as_deref(),
+        Some("a comment begins here, and a runtime reads strict JSON")
+    );
+    let plain = OCI.to_owned() + OCI;
+    assert_eq!(self::file(plain).expect("a file").profiles.len(), 2, "documents need no comments");
+}
+
+#[test]
+fn what_a_config_map_holds_is_found_in_its_places() {
+    let text = "\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: profiles, namespace: shop}
+data:
+  README: a defaultAction is required
+  web.json: |
+    {
+      \"defaultAction\": \"SCMP_ACT_ERRNO\",
+      \"syscalls\": [{\"name\": \"read\", \"action\": \"SCMP_ACT_ALLOW\"}]
+    }
+  api.yaml: |
+      defaultAction: SCMP_ACT_ALOW
+  one-line.json: '{\"defaultAction\": \"SCMP_ACT_LOG\", \"flags\": [7]}'
+  broken.json: |
+    {\"defaultAction\": ]
+";
+    let file = file(text).expect("a file");
+    let [Ok(web), Err(api), Err(line), Err(broken)] = &file.profiles[..] else {
+        panic!("{:?}", file.profiles)
+    };
+    assert_eq!(web.name, "FILE (ConfigMap shop/profiles, web.json)");
+    assert_eq!((web.source.namespace.as_deref(), web.source.object.as_deref()), (Some("shop"), Some("web")));
+    assert_eq!(web.source.path("syscalls[0].names[0]"), "data[web.json].syscalls[0].name");
+    assert_eq!(web.source.position("syscalls[0].names[0]").to_string(), "9:21");
+    assert_eq!(web.not_json, None);
+    let said = [api, line, broken].map(ToString::to_string);
+    assert!(
+        said[0].starts_with("FILE:12:7: data[api.yaml].defaultAction: \"SCMP_ACT_ALOW\" is no action"),
+        "{said:?}"
+    );
+    assert!(said[1].starts_with("FILE:13:3: data[one-line.json].flags[0]: is a number"), "{said:?}");
+    assert!(said[2].starts_with("FILE:15:23: data[broken.json]: is not JSON"), "{said:?}");
+    let none = "apiVersion: v1\nkind: ConfigMap\ndata: {a.json: '{}'}\n";
+    assert_eq!(self::file(none).expect("a file").passed_over, 1);
+    assert_eq!(
+        one(&format!("apiVersion: v1\nkind: ConfigMap\ndata: {{a.json: '{OCI}'}}\n")).profile,
+        one(OCI).profile
+    );
+}
+
+#[test]
+fn kubescapes_containers_have_a_profile_each() {
+    let text = "\
+apiVersion: spdx.softwarecomposition.kubescape.io/v1beta1
+kind: SeccompProfile
+metadata: {name: deployment-web, namespace: shop}
+spec:
+  containers:
+  - name: web
+    path: shop/deployment-web-web.json
+    spec: {defaultAction: SCMP_ACT_ERRNO, architectures: [SCMP_ARCH_NATIVE], syscalls: [{names: [read], action: SCMP_ACT_ALLOW, errnoRet: 0}]}
+  initContainers:
+  - name: init
+    spec: {defaultAction: SCMP_ACT_ALOW}
+---
+apiVersion: kubescape.io/v1
+kind: ApplicationProfile
+metadata: {name: web}
+spec:
+  containers:
+  - {name: web, syscalls: [read], seccompProfile: {spec: {defaultAction: ''}}}
+  - {name: api, syscalls: [read], seccompProfile: {spec: {defaultAction: SCMP_ACT_LOG}}}
+---
+apiVersion: kubescape.io/v1
+kind: SBOM
+";
+    let file = file(text).expect("a file");
+    let notes: Vec<_> = file.notes().collect();
+    let [Ok(web), Err(init), Ok(api)] = &file.profiles[..] else { panic!("{:?}", file.profiles) };
+    assert_eq!(web.name, "FILE (SeccompProfile shop/deployment-web, container web)");
+    assert_eq!(web.source.object.as_deref(), Some("deployment-web-web"));
+    assert_eq!(web.source.path("syscalls[0]"), "spec.containers[0].spec.syscalls[0]");
+    assert!(
+        init.to_string()
+            .starts_with("FILE:11:12: spec.initContainers[0].spec.defaultAction: \"SCMP_ACT_ALOW\""),
+        "{init}"
+    );
+    assert_eq!(api.source.path("defaultAction"), "spec.containers[1].seccompProfile.spec.defaultAction");
+    assert_eq!(notes.len(), 3, "{notes:?}");
+    assert!(
+        notes[0].ends_with("SCMP_ARCH_NATIVE is left out: the node's own architecture is filtered anyway"),
+        "{notes:?}"
+    );
+    assert!(
+        notes[1]
+            .contains("web, container web: spec.containers[0].syscalls is a list of calls and no profile"),
+        "{notes:?}"
+    );
+    assert!(notes[2].ends_with("passed over 1 object of other kinds"), "{notes:?}");
+}
+
+#[test]
+fn what_is_a_part_of_a_profile_is_told_what_to_write_around_it() {
+    const RULE: &str = r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW"}"#;
+    for (content, what, write) in [
+        (format!("[{RULE}, {RULE}]"), "is a list of rules", "\"syscalls\": [RULES]"),
+        (
+            "- {name: read, action: SCMP_ACT_ALLOW}\n".to_owned(),
+            "is a list of rules",
+            "\"syscalls\": [RULES]",
+        ),
+        (RULE.to_owned(), "is a rule", "\"syscalls\": [RULE]"),
+        ("names: [read]\n".to_owned(), "is a rule", "\"syscalls\": [RULE]"),
+        (r#"["read", "write"]"#.to_owned(), "is a list of calls", "\"names\": [CALLS]"),
+        ("read\nwrite, openat\n".to_owned(), "is a list of calls", "\"names\": [CALLS]"),
+        (format!("[{OCI}, {OCI}]"), "is a list of profiles", "into a file of its own"),
+    ] {
+        let said = complaints(&content);
+        assert!(said.starts_with(&format!("FILE:1:1: {what}")) && said.contains(write), "{content}: {said}");
+    }
+}
+
+/// An alias of a long text is one value and many bytes.
+#[test]
+fn copies_of_a_long_text_are_bounded() {
+    let many = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1000));
+    assert!(complaints(&many).contains("has more than 131072 values"), "{}", complaints(&many));
 }

@@ -58,7 +58,12 @@ pub(super) struct Document {
     pub(super) root: Node,
     /// What is wrong with it, were it a profile: duplicate keys, numbers that readers disagree on.
     pub(super) problems: Vec<Problem>,
+    /// The comment before it, where that is a name for it.
+    pub(super) title: Option<String>,
 }
+
+/// So many bytes of a text count as another value where it is copied: aliases of a long one are a way to fill the memory.
+const BYTES_OF_A_VALUE: usize = 256;
 
 impl Node {
     /// A field of an object.
@@ -72,6 +77,21 @@ impl Node {
         match &self.get(key)?.content {
             Content::Scalar(Value::String(text)) => Some(text),
             _ => None,
+        }
+    }
+
+    /// Puts it, and all that is in it, into other places.
+    pub(super) fn put(&mut self, place: &impl Fn(Position) -> Position) {
+        self.at = place(self.at);
+        match &mut self.content {
+            Content::Scalar(_) => {}
+            Content::List(items) => items.iter_mut().for_each(|item| item.put(place)),
+            Content::Map(entries) => {
+                for entry in entries {
+                    entry.at = place(entry.at);
+                    entry.value.put(place);
+                }
+            }
         }
     }
 
@@ -120,6 +140,7 @@ impl Node {
             sizes.fold((1, 1), |(count, depth), (more, deeper)| (count + more, depth.max(deeper + 1)))
         };
         match &self.content {
+            Content::Scalar(Value::String(text)) => (1 + text.len() / BYTES_OF_A_VALUE, 0),
             Content::Scalar(_) => (1, 0),
             Content::List(items) => inner(&mut items.iter().map(Self::size)),
             Content::Map(entries) => inner(&mut entries.iter().map(|entry| entry.value.size())),

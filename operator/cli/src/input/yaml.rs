@@ -35,7 +35,7 @@ pub(super) fn read(text: &str) -> (Vec<Document>, Option<Problem>) {
             Event::DocumentStart(..) => builder = Builder::default(),
             Event::DocumentEnd => {
                 let Builder { root, problems, .. } = std::mem::take(&mut builder);
-                documents.extend(root.map(|root| Document { root, problems }));
+                documents.extend(root.map(|root| Document { root, problems, title: None }));
             }
             event => {
                 if let Err(problem) = builder.take(event, position(&span)) {

@@ -9,6 +9,7 @@ use clap::Args;
 use portcullis_profile::{
     Arch, Baseline, Profile,
     compare::{self, Relation, looser_unknown, reachable},
+    docker::Context,
     evaluate::Runtime,
     runtime_defaults,
 };
@@ -16,7 +17,6 @@ use portcullis_profile::{
 use crate::{
     baseline::Chosen,
     console::{self, Console},
-    platform,
 };
 
 /// Most calls that are named.
@@ -37,8 +37,8 @@ impl Trust {
     ///
     /// # Errors
     /// Where it can't be read.
-    pub(crate) fn baseline(&self) -> Result<Baseline> {
-        self.baseline.read(None, &platform::usual_container(Arch::X86_64))
+    pub(crate) fn baseline(&self, container: &Context) -> Result<Baseline> {
+        self.baseline.read(None, container)
     }
 
     /// Says what a profile allows beyond the baseline, and whether it may be written. `None` is a document that can't be read.

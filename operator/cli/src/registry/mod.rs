@@ -9,8 +9,10 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use portcullis_artifact::{Access, Credential, CredentialFiles, Error, Platform, Reference, Wanted};
 
-pub(crate) use document::{check, facts, write_document};
+pub(crate) use document::{check, facts, say_how_read, write_document};
 pub(crate) use looser::Trust;
+
+use crate::platform::Node;
 
 /// The longest password, in bytes: tokens in a password's place have some KiB.
 const MAX_PASSWORD_BYTES: u64 = 64 * 1024;
@@ -87,9 +89,11 @@ pub(crate) struct ImageArguments {
 }
 
 impl ImageArguments {
-    pub(crate) fn wanted(&self) -> Wanted {
+    /// The same, for a container on nodes of the image's architecture where no other is set.
+    pub(crate) fn wanted(&self, node: &Node) -> Wanted {
         let platform = self.platform.clone().unwrap_or_else(Platform::local);
-        Wanted { path: self.path.clone(), platform }
+        let container = node.context_or(platform.arch());
+        Wanted { path: self.path.clone(), platform, container }
     }
 }
 

@@ -215,3 +215,28 @@ mod planted {
         assert_eq!(fs::read(victim.path("etc/victim")).unwrap(), b"old");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn whether_a_file_can_be_written_is_known_before_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("file"), "old").unwrap();
+    check(&path("file")).unwrap();
+    check(&path("new")).unwrap();
+    check(Path::new("/dev/null")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(path("pipe")).status().unwrap();
+    assert!(made.success());
+    check(&path("pipe")).expect("it waits for no reader");
+    for (path, said) in [
+        (folder.path().to_owned(), "Is a directory"),
+        (path("none/file"), "No such file"),
+        (path("file/below"), "Not a directory"),
+        (PathBuf::from("/proc/new.json"), ""),
+    ] {
+        let error = check(&path).unwrap_err().to_string();
+        assert!(error.contains(said), "{}: {error}", path.display());
+    }
+    assert_eq!(fs::read(path("file")).unwrap(), b"old");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "something is left over");
+}

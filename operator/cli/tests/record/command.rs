@@ -1,6 +1,6 @@
 //! A command, by both methods.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use portcullis_profile::{Action, Arch};
 use rustix::process::Signal;
@@ -267,4 +267,73 @@ fn who_is_not_root_records_by_ptrace() {
     assert!(ran.said.contains("can't record by eBPF: this process has not the capabilities"), "{}", ran.said);
     let ran = record_as_nobody(folder.path(), &["--container", "abc"]);
     assert!(ran.said.contains("a container can be recorded by root alone"), "{}", ran.said);
+}
+
+#[test]
+fn a_file_that_can_not_be_written_is_found_before_the_command_runs() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("directory")).expect("a directory");
+    for (file, said) in [
+        ("directory", "Is a directory"),
+        ("/proc/x.json", "it can't be written"),
+        ("none/x.json", "there is no folder none"),
+    ] {
+        for method in METHODS {
+            let ran = record(folder.path(), &["--method", method, "--file", file, "--", "touch", "ran"]);
+            assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{}", ran.said);
+            assert!(
+                ran.said.contains(&format!("--file {file}: ")) && ran.said.contains(said),
+                "{}",
+                ran.said
+            );
+            assert!(!folder.path().join("ran").exists(), "{file}: the command ran");
+        }
+    }
+}
+
+#[test]
+fn what_fails_at_the_end_leaves_the_profile_on_standard_output() {
+    let folder = folder();
+    let directory = folder.path().join("made");
+    for method in METHODS {
+        fs::create_dir_all(&directory).expect("a directory");
+        let ran =
+            record(folder.path(), &["--method", method, "--file", "made/x.json", "--", "rm", "-r", "made"]);
+        assert_eq!(ran.code, Some(2), "{}", ran.said);
+        assert!(ran.said.contains("can't write made/x.json"), "{}", ran.said);
+        portcullis_profile::Profile::parse(ran.out.as_bytes()).expect("a profile");
+    }
+}
+
+#[test]
+fn a_command_is_asked_to_end_when_its_time_is_over() {
+    let folder = folder();
+    for method in METHODS {
+        let started = std::time::Instant::now();
+        let script = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
+        let ran = record(
+            folder.path(),
+            &["--method", method, "--for", "1s", "--file", "x", "--", "sh", "-c", script],
+        );
+        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert!(started.elapsed() < std::time::Duration::from_secs(8), "{}", ran.said);
+        assert!(ran.said.contains("the time is over") && ran.said.contains("GracefulStop"), "{}", ran.said);
+        let ran =
+            record(folder.path(), &["--method", method, "--for", "1s", "--file", "x", "--", "sleep", "60"]);
+        assert_eq!(ran.code, Some(0), "a command that ends by the signal is no failure: {}", ran.said);
+    }
+}
+
+#[test]
+fn a_program_whose_rights_are_missing_is_named() {
+    let folder = folder();
+    let own = folder.path().join("own");
+    fs::copy("/bin/true", &own).expect("a copy");
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o4755)).expect("it is made setuid");
+    let ran = record_as_nobody(folder.path(), &["--file", "x", "--", "./own"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.said);
+    let said = format!("{} ran without the rights of its file (setuid)", own.display());
+    assert!(ran.said.contains(&said), "{}", ran.said);
+    let ran = record(folder.path(), &["--method", "ptrace", "--user", "root", "--file", "x", "--", "./own"]);
+    assert!(!ran.said.contains("without the rights"), "root has them: {}", ran.said);
 }

@@ -154,7 +154,8 @@ fn of_one_that_runs_already_the_start_is_missed_and_a_short_id_will_do() {
 fn what_is_no_containers_id_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     for (id, words) in [
-        ("web", "this is no container's id"),
+        ("web", "no container of podman, docker or nerdctl has this name"),
+        ("we/b", "`podman inspect --format '{{.Id}}' we/b`"),
         ("0123456789abcdef0", "no container runs whose id begins so: give all 64 digits"),
     ] {
         let ran = record(folder.path(), &["--container", id]);

@@ -1,5 +1,7 @@
 //! The arithmetic in which strace writes arguments.
 
+use std::borrow::Cow;
+
 /// `AT_FDCWD` of include/uapi/linux/fcntl.h.
 const AT_FDCWD: i64 = -100;
 
@@ -91,7 +93,8 @@ fn without_file(term: &str) -> &str {
     }
 }
 
-fn number(text: &str) -> Option<u64> {
+/// A whole number: decimal, `0x`, or octal with a leading 0.
+pub(super) fn number(text: &str) -> Option<u64> {
     if let Some(digits) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         // from_str_radix would take a sign.
         return digits
@@ -113,7 +116,10 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// The text without `/* comments */`, as strace writes them.
-fn without_comments(text: &str) -> String {
+fn without_comments(text: &str) -> Cow<'_, str> {
+    if !text.contains("/*") {
+        return Cow::Borrowed(text);
+    }
     let mut kept = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("/*") {
@@ -121,5 +127,5 @@ fn without_comments(text: &str) -> String {
         rest = after.split_once("*/").map_or("", |(_, after)| after);
     }
     kept.push_str(rest);
-    kept
+    Cow::Owned(kept)
 }

@@ -88,7 +88,11 @@ pub fn clone_flags(arch: Arch) -> u8 {
 /// bits, although a call may take 32 of them. `PF_INET` is `AF_INET`, as older releases of strace wrote it. `None` where it can't be told, such as a string or an unknown name.
 #[must_use]
 pub fn value(arch: Arch, call: &str, index: usize, text: &str) -> Option<u64> {
-    if text.contains("_IOC(") && !has_generic_requests(arch) {
+    // What most arguments are.
+    if let Some(number) = expression::number(text) {
+        return Some(number);
+    }
+    if text.starts_with(NO_VALUE) || text.contains("_IOC(") && !has_generic_requests(arch) {
         return None;
     }
     let parts = parts(arch, call, index);
@@ -98,6 +102,9 @@ pub fn value(arch: Arch, call: &str, index: usize, text: &str) -> Option<u64> {
         known(name).or_else(|| known(&format!("AF_{}", name.strip_prefix("PF_")?)))
     })
 }
+
+/// What strings, structures and lists begin with.
+const NO_VALUE: [char; 3] = ['"', '{', '['];
 
 /// Whether an ioctl request's parts lie where include/uapi/asm-generic/ioctl.h says: MIPS, PowerPC and PA-RISC have
 /// three bits of direction (their own asm/ioctl.h).

@@ -24,6 +24,27 @@ pub struct Kernel {
     pub patch_level: u8,
 }
 
+/// The kernel that is assumed where none is stated: a longterm release that no node of a supported Kubernetes is
+/// expected to be older than. The conditions in Docker's and Podman's own profiles ask for 4.8.
+pub const ASSUMED_KERNEL: Kernel = Kernel { version: 5, patch_level: 10 };
+
+impl Kernel {
+    /// The version in a kernel's release as uname(1) says it, `6.1.0-44-amd64`: its first two numbers, whatever follows them.
+    ///
+    /// # Errors
+    /// Where it doesn't begin with two numbers.
+    ///
+    /// Source: `parseRelease` in moby's `profiles/seccomp/kernel_linux.go`.
+    pub fn of_release(release: &str) -> Result<Self, InvalidKernel> {
+        let is_in = |at: &usize| release[*at..].starts_with(|c: char| !c.is_ascii_digit());
+        let begin = release.find('.').map_or(release.len(), |dot| dot + 1);
+        let end = (begin..release.len()).filter(|&at| release.is_char_boundary(at)).find(is_in);
+        release[..end.unwrap_or(release.len())]
+            .parse()
+            .map_err(|_| InvalidKernel(release.chars().take(60).collect()))
+    }
+}
+
 /// A text that isn't two numbers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no kernel version: write two numbers up to 255, for example 6.12")]

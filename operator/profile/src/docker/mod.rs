@@ -10,11 +10,13 @@
 mod context;
 mod document;
 
-pub use context::{CAPABILITIES, Context, DEFAULT_CAPABILITIES, InvalidKernel, Kernel, arch_name, arch_of};
+pub use context::{
+    ASSUMED_KERNEL, CAPABILITIES, Context, DEFAULT_CAPABILITIES, InvalidKernel, Kernel, arch_name, arch_of,
+};
 
 use serde_json::Value;
 
-use crate::{ParseErrors, Profile};
+use crate::{ParseErrors, Profile, parse};
 use document::Document;
 
 /// What a document in Docker's format says for one kind of container and node.
@@ -35,6 +37,27 @@ pub struct LeftOut {
     pub rule: usize,
     /// The condition that decided: `includes.caps: CAP_BPF is not held`.
     pub because: String,
+}
+
+/// What a document turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed {
+    /// An OCI document.
+    Oci(Profile),
+    /// A document in this format, resolved.
+    Docker(Resolved),
+}
+
+/// Reads a document of at most [`MAX_DOCUMENT_BYTES`](crate::MAX_DOCUMENT_BYTES), which may be in this format or in OCI's.
+///
+/// # Errors
+/// Everything that is wrong with it, see [`Profile::parse`] and [`resolve`].
+pub fn parse(document: &[u8], context: &Context) -> Result<Parsed, ParseErrors> {
+    let (value, duplicates) = parse::value(document)?;
+    if !is_docker(&value) {
+        return parse::profile(&value, duplicates).map(Parsed::Oci);
+    }
+    if duplicates.is_empty() { resolve(&value, context).map(Parsed::Docker) } else { Err(duplicates) }
 }
 
 /// Whether a document has a key that only this format has.

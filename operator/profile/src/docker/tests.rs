@@ -140,6 +140,37 @@ fn rules_that_do_not_apply_are_checked_too() {
 }
 
 #[test]
+fn bytes_are_read_in_either_format_and_as_strictly() {
+    let parsed = parse(document().to_string().as_bytes(), &usual()).expect("it is one");
+    assert_eq!(parsed, Parsed::Docker(resolve(&document(), &usual()).expect("it resolves")));
+    let oci = br#"{"defaultAction": "SCMP_ACT_ERRNO"}"#;
+    assert!(matches!(parse(oci, &usual()), Ok(Parsed::Oci(_))));
+    for twice in [
+        &b"{\"defaultAction\": \"SCMP_ACT_LOG\", \"defaultAction\": \"SCMP_ACT_LOG\"}"[..],
+        &b"{\"archMap\": [], \"archMap\": []}"[..],
+    ] {
+        assert!(parse(twice, &usual()).expect_err("twice").to_string().contains("stands twice"));
+    }
+}
+
+#[test]
+fn the_release_of_a_kernel_is_its_version() {
+    for (release, version) in [
+        ("6.1.0-44-amd64", "6.1"),
+        ("5.10", "5.10"),
+        ("6.12-rc3", "6.12"),
+        ("4.18.0-553.el8.x86_64", "4.18"),
+        ("6.6.87+", "6.6"),
+    ] {
+        assert_eq!(Kernel::of_release(release), Ok(version.parse().expect("a version")), "{release}");
+    }
+    for wrong in ["", "6", "6.", "v6.1", "6.x", "amd64", "6.300", "6.ä"] {
+        let said = Kernel::of_release(wrong).expect_err(wrong).to_string();
+        assert!(said.starts_with(&format!("{wrong:?} is no kernel version")), "{said}");
+    }
+}
+
+#[test]
 fn kernel_versions_are_two_numbers() {
     assert!("4.8".parse::<Kernel>().expect("a version") < "4.18".parse().expect("a version"));
     for wrong in ["", "4", "4.8.1", "4.x", "+4.8", "4.256", "4."] {

@@ -10,14 +10,19 @@ use crate::{
 };
 
 /// A name that some architecture's table has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallName(u16);
 
 struct Calls {
     by_name: FxHashMap<&'static [u8], CallName>,
     /// In the names' order: the name, and a bit for each architecture that has it.
     entries: Vec<(&'static str, u32)>,
+    /// By architecture, the calls of the first [`MAX_DIRECT`] numbers.
+    by_number: Vec<Vec<Option<CallName>>>,
 }
+
+/// More than the calls of any architecture whose numbers begin with 0.
+const MAX_DIRECT: u32 = 512;
 
 static CALLS: LazyLock<Calls> = LazyLock::new(|| {
     let entries: Vec<(&str, u32)> = syscalls::names()
@@ -26,17 +31,30 @@ static CALLS: LazyLock<Calls> = LazyLock::new(|| {
             (name, Arch::ALL.iter().filter(has).fold(0, |bits, &arch| bits | 1 << arch as u32))
         })
         .collect();
-    let by_name = entries
+    let by_name: FxHashMap<&'static [u8], CallName> = entries
         .iter()
         .enumerate()
         .filter_map(|(at, (name, _))| Some((name.as_bytes(), CallName(u16::try_from(at).ok()?))))
         .collect();
-    Calls { by_name, entries }
+    let numbered = |arch: Arch, number| by_name.get(syscalls::name(arch, number)?.as_bytes()).copied();
+    let direct = |arch: &Arch| (0..MAX_DIRECT).map(|number| numbered(*arch, number)).collect();
+    let by_number = Arch::ALL.iter().map(direct).collect();
+    Calls { by_name, entries, by_number }
 });
 
 impl CallName {
     pub(super) fn find(name: &[u8]) -> Option<Self> {
         CALLS.by_name.get(name).copied()
+    }
+
+    /// The call of a number.
+    pub(super) fn numbered(arch: Arch, number: u32) -> Option<Self> {
+        let found = || Self::find(syscalls::name(arch, number)?.as_bytes());
+        match CALLS.by_number[arch as usize].get(number as usize) {
+            Some(name) => *name,
+            // MIPS's, x32's and those of Arm's own are far beyond.
+            None => found(),
+        }
     }
 
     /// The name.
@@ -51,12 +69,12 @@ impl CallName {
     }
 
     /// The name's place among all.
-    pub(super) fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         usize::from(self.0)
     }
 
     /// How many names there are.
-    pub(super) fn count() -> usize {
+    pub(crate) fn count() -> usize {
         CALLS.entries.len()
     }
 
@@ -97,6 +115,13 @@ mod tests {
                 assert_eq!(found.is_on(arch), has, "{name} on {arch}");
             }
         }
+        for (arch, number) in
+            [(Arch::X86_64, 0), (Arch::Mips, 4003), (Arch::X32, 0x4000_0000), (Arch::Arm, 0xf_0005)]
+        {
+            let name = syscalls::name(arch, number).expect("a call");
+            assert_eq!(CallName::numbered(arch, number), CallName::find(name.as_bytes()), "{name}");
+        }
+        assert_eq!((CallName::numbered(Arch::X86_64, 511), CallName::numbered(Arch::M68k, 3)), (None, None));
         assert_eq!(CallName::find(b"opneat"), None);
         assert_eq!(CallName::all().count(), CallName::count());
     }

@@ -185,13 +185,48 @@ fn shown(word: &[u8]) -> String {
     String::from_utf8_lossy(word).chars().take(40).collect()
 }
 
-/// Reads one call that somebody typed: its words, without an architecture.
+/// Reads one call that somebody typed: the words of a line, or a call as it is shown, `socket(AF_INET, SOCK_RAW) on SCMP_ARCH_ARM`.
 ///
 /// # Errors
 /// What is wrong with them, and what to do.
 pub fn one(native: Arch, words: &[String]) -> Result<Call, String> {
-    let bytes = words.iter().map(String::as_bytes);
+    let text = words.join(" ");
+    let words = match as_shown(&text)? {
+        Some(words) => words,
+        None => words.iter().map(String::as_str).collect(),
+    };
+    let bytes = words.iter().map(|word| word.as_bytes());
     call(0, bytes, native)?.ok_or_else(|| "no call is named: write its name or number".to_owned())
+}
+
+/// The words of a call that is written with parentheses; `None` of any other.
+fn as_shown(text: &str) -> Result<Option<Vec<&str>>, String> {
+    let Some((name, rest)) = text.split_once('(') else { return Ok(None) };
+    let Some((arguments, after)) = rest.rsplit_once(')') else {
+        return Err(
+            "the parenthesis is not closed: write NAME(ARGUMENT, ...), or NAME ARGUMENT ...".to_owned()
+        );
+    };
+    let name = name.trim();
+    // Without a name it is shown as `call 500`.
+    let name = name.strip_prefix("call ").unwrap_or(name);
+    let after = after.trim().trim_end_matches(':');
+    // `on ARCHITECTURE` in a table, `, call 41 of ARCHITECTURE` in an answer.
+    let arch = after
+        .strip_prefix("on ")
+        .or_else(|| after.strip_prefix(", call ")?.split_once(" of ").map(|(_, arch)| arch));
+    if arch.is_none() && !after.is_empty() {
+        return Err(format!("{:?} after the call is not understood: leave it out", shown(after.as_bytes())));
+    }
+    // What a trace does not show at the end is left out, as if it were not written.
+    let arguments = arguments.trim_end().strip_suffix("..").unwrap_or(arguments);
+    let arguments = arguments.split(',').map(str::trim).filter(|argument| !argument.is_empty());
+    let words: Vec<&str> =
+        arch.map(str::trim).into_iter().chain(name.split_whitespace()).chain(arguments).collect();
+    if words.contains(&"?") {
+        return Err("an argument that is not known (?) decides nothing: write a value for it".to_owned());
+    }
+    Ok(Some(words))
 }
 
 #[cfg(test)]
@@ -236,6 +271,37 @@ mod tests {
         ] {
             let error = read_all(text.as_bytes()).expect_err(text).to_string();
             assert!(error.starts_with(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_call_is_taken_as_it_is_shown() {
+        let read = |text: &str| one(Arch::X86_64, &[text.to_owned()]);
+        let spaced =
+            |words: &[&str]| one(Arch::X86_64, &words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let socket = spaced(&["socket", "AF_ALG", "5"]);
+        assert!(socket.is_ok());
+        for shown in [
+            "socket(AF_ALG, 5)",
+            "socket( AF_ALG ,5 )",
+            "socket(AF_ALG, 5), call 41 of SCMP_ARCH_X86_64",
+            "socket(AF_ALG, 5) on SCMP_ARCH_X86_64",
+            "socket(AF_ALG, 5, ..)",
+        ] {
+            assert_eq!(read(shown), socket, "{shown}");
+        }
+        assert_eq!(spaced(&["socket(AF_ALG,", "5)"]), socket);
+        assert_eq!(read("getpid()"), spaced(&["getpid"]));
+        assert_eq!(read("call 500(1) on SCMP_ARCH_AARCH64"), spaced(&["arm64", "500", "1"]));
+        assert_eq!(read("i386 socketcall(1)"), spaced(&["i386", "socketcall", "1"]));
+        for (wrong, said) in [
+            ("socket(AF_ALG", "is not closed"),
+            ("socket(AF_ALG) = 3", "after the call is not understood"),
+            ("openat(?, 1)", "is not known (?)"),
+            ("sokcet(AF_ALG)", "did you mean socket?"),
+        ] {
+            let error = read(wrong).expect_err(wrong);
+            assert!(error.contains(said), "{wrong}: {error}");
         }
     }
 

@@ -26,6 +26,11 @@ pub const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 /// object at 256 KiB (`TotalAnnotationSizeLimitB` in `apimachinery/pkg/api/validation/objectmeta.go`).
 pub const MAX_REVISION_BYTES: usize = 256 * 1024;
 
+/// libseccomp's word for the architecture of the machine. The Security Profiles Operator takes it, and runc knows no such name.
+///
+/// Source: `archs` in runc's `libcontainer/seccomp/config.go`.
+pub(crate) const NATIVE: &str = "SCMP_ARCH_NATIVE";
+
 /// How a document writes the 64-bit values of conditions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Dialect {
@@ -43,16 +48,8 @@ impl Profile {
     /// # Errors
     /// Everything that is wrong with it, as far as one reading can tell.
     pub fn parse(document: &[u8]) -> Result<Self, ParseErrors> {
-        if document.len() > MAX_DOCUMENT_BYTES {
-            return Err(ParseErrors::of_document(format!(
-                "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (1 MiB) that a \
-                     profile may have: name fewer calls, or leave out white space",
-                document.len()
-            )));
-        }
-        let mut errors = ParseErrors::default();
-        let value = json::read(document, &mut errors)?;
-        read::profile(&value, Dialect::Oci, errors)
+        let (value, errors) = value(document)?;
+        profile(&value, errors)
     }
 
     /// Reads a document that is a JSON value already, such as a part of a custom resource.
@@ -64,6 +61,25 @@ impl Profile {
     pub fn from_value(value: &serde_json::Value, dialect: Dialect) -> Result<Self, ParseErrors> {
         read::profile(value, dialect, ParseErrors::default())
     }
+}
+
+/// The value of a document of at most [`MAX_DOCUMENT_BYTES`], and the keys in it that stand twice.
+pub(crate) fn value(document: &[u8]) -> Result<(serde_json::Value, ParseErrors), ParseErrors> {
+    if document.len() > MAX_DOCUMENT_BYTES {
+        return Err(ParseErrors::of_document(format!(
+            "the document has {} bytes, more than the {MAX_DOCUMENT_BYTES} (1 MiB) that a profile may have: name fewer calls, or \
+             leave out white space",
+            document.len()
+        )));
+    }
+    let mut errors = ParseErrors::default();
+    let value = json::read(document, &mut errors)?;
+    Ok((value, errors))
+}
+
+/// The profile that an OCI document is, or what is wrong with it besides.
+pub(crate) fn profile(value: &serde_json::Value, errors: ParseErrors) -> Result<Profile, ParseErrors> {
+    read::profile(value, Dialect::Oci, errors)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::{
-    Dialect, ParseErrors,
+    Dialect, NATIVE, ParseErrors,
     error::{Path, shown},
     keys::{self, Keys},
 };
@@ -64,9 +64,7 @@ impl Reader {
         let fields = self.fields(value, &Path::Root, &keys::PROFILE)?;
         let default_action = self.required(&fields, "defaultAction", Self::action);
         let default_errno_ret = self.optional(&fields, "defaultErrnoRet", Self::errno);
-        let architectures = self.list(&fields, "architectures", |reader, value, path| {
-            reader.word(value, path, "architecture", Arch::ALL, Arch::as_str)
-        });
+        let architectures = self.list(&fields, "architectures", Self::architecture);
         let flags = self.list(&fields, "flags", |reader, value, path| {
             reader.word(value, path, "flag", Flag::ALL, Flag::as_str)
         });
@@ -190,6 +188,16 @@ impl Reader {
 
     fn action(&mut self, value: &Value, path: &Path<'_>) -> Option<Action> {
         self.word(value, path, "action", Action::ALL, Action::as_str)
+    }
+
+    fn architecture(&mut self, value: &Value, path: &Path<'_>) -> Option<Arch> {
+        if value == NATIVE {
+            let message = "SCMP_ARCH_NATIVE is no architecture to a runtime: remove it, because the node's own is filtered \
+                           whether it is listed or not";
+            self.errors.push(path, message.to_owned());
+            return None;
+        }
+        self.word(value, path, "architecture", Arch::ALL, Arch::as_str)
     }
 
     /// One word of a fixed set. runc refuses an unknown one when the container starts

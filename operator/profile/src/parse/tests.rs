@@ -333,3 +333,14 @@ fn tells_paths_from_around_the_document() {
     let errors = Profile::from_value(&json!({}), Dialect::CustomResource).expect_err("empty");
     assert!(errors.within("spec.profile").to_string().starts_with("spec.profile: an empty profile"));
 }
+
+#[test]
+fn the_nodes_own_architecture_is_not_to_be_listed() {
+    let document =
+        br#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_ARM", "SCMP_ARCH_NATIVE"]}"#;
+    let said = Profile::parse(document).expect_err("no architecture").to_string();
+    assert!(
+        said.starts_with("architectures[1]: SCMP_ARCH_NATIVE is no architecture to a runtime: remove it"),
+        "{said}"
+    );
+}

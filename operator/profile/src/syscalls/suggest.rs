@@ -1,6 +1,7 @@
 //! The name that was probably meant.
 
 use super::names;
+use crate::Arch;
 
 /// The known name nearest to one that no table has, where one is near enough to be worth saying.
 ///
@@ -14,6 +15,9 @@ pub fn suggest(unknown: &str) -> Option<&'static str> {
     if unknown.is_empty() || unknown.len() > LONGEST {
         return None;
     }
+    if let Some(name) = numbered(&unknown) {
+        return Some(name);
+    }
     // The prefixes of the C library's and the kernel's own symbols.
     let bare = ["sys_", "__nr_", "syscall_"].iter().find_map(|prefix| unknown.strip_prefix(prefix));
     let meant = bare.unwrap_or(&unknown);
@@ -26,6 +30,21 @@ pub fn suggest(unknown: &str) -> Option<&'static str> {
         .filter(|&(distance, _)| distance <= limit)
         .min()
         .map(|(_, name)| name)
+}
+
+/// The call that a tool wrote the number of because its own table lacks it: `unknown_syscall_467` and `syscall_1d3` of Inspektor
+/// Gadget, `syscall_0x1d3` of strace.
+///
+/// Calls from 424 on have one number on all architectures but for what MIPS and x32 add, and older ones every tool knows. Sources:
+/// scripts/syscall.tbl of Linux 6.17; inspektor-gadget's `gadgets/advise_seccomp/go/program.go`.
+fn numbered(name: &str) -> Option<&'static str> {
+    const FIRST_COMMON: u32 = 424;
+    let hexadecimal = |digits: &str| u32::from_str_radix(digits, 16).ok();
+    let number = match name.strip_prefix("unknown_syscall_") {
+        Some(digits) => digits.parse().ok(),
+        None => hexadecimal(name.strip_prefix("syscall_")?.trim_start_matches("0x")),
+    };
+    super::name(Arch::X86_64, number.filter(|&number| number >= FIRST_COMMON)?)
 }
 
 /// Functions of the C library and old names, with the call that they make today.

@@ -53,6 +53,20 @@ fn knows_calls_of_the_five_main_architectures() {
 }
 
 #[test]
+fn a_number_in_a_names_place_is_its_call() {
+    for (name, expected) in [
+        ("unknown_syscall_467", Some("open_tree_attr")),
+        ("syscall_1d3", Some("open_tree_attr")),
+        ("syscall_0x1b5", Some("openat2")),
+        // Inspektor Gadget's own mark, and numbers that differ between architectures.
+        ("syscall_1f4", None),
+        ("unknown_syscall_59", None),
+    ] {
+        assert_eq!(suggest(name), expected, "{name}");
+    }
+}
+
+#[test]
 fn says_why_a_name_is_not_found() {
     assert_eq!(lookup(Arch::Aarch64, "open"), Lookup::Elsewhere);
     assert_eq!(lookup(Arch::X86_64, "opneat"), Lookup::Unknown);

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use portcullis_api::{GROUP, Mode, Owner, ProfileKind, SeccompDocument, VERSION};
 use portcullis_profile::{
     Dialect, Profile,
+    docker::Context,
     lint::{Finding, LintContext, lint},
 };
 use serde_json::{Value, json};
@@ -21,6 +22,8 @@ pub(super) struct Wanted {
     pub(super) name: Option<String>,
     pub(super) kind: ProfileKind,
     pub(super) mode: Option<Mode>,
+    /// The container that Docker's format is read for.
+    pub(super) container: Context,
 }
 
 /// An object to apply.
@@ -37,7 +40,12 @@ pub(super) struct Manifest {
 pub(super) fn read(path: &Path, wanted: &Wanted, namespace: &str, explicit: bool) -> Result<Vec<Manifest>> {
     let name = path.display().to_string();
     let text = text(path).with_context(|| format!("can't read {name}"))?;
-    let documents = documents(&text).with_context(|| name.clone())?;
+    let documents = match documents(&text) {
+        Ok(documents) => documents,
+        // What Inspektor Gadget writes before a profile is no YAML, and holds no custom resource.
+        Err(_) if text.trim_start().starts_with("//") => Vec::new(),
+        Err(error) => return Err(error.context(name)),
+    };
     let is_object = |document: &Value| document.get("apiVersion").is_some() || document.get("kind").is_some();
     if documents.iter().any(is_object) && documents.iter().any(is_ours) {
         ensure!(
@@ -52,12 +60,12 @@ pub(super) fn read(path: &Path, wanted: &Wanted, namespace: &str, explicit: bool
             })
             .collect();
     }
-    let profile = only(&name, text)?;
+    let profile = only(&name, text, &wanted.container)?;
     Ok(vec![made(&profile, wanted, namespace).with_context(|| name)?])
 }
 
-fn only(name: &str, text: String) -> Result<Profile> {
-    let mut profiles = input::profiles_of(name, text.into_bytes())?;
+fn only(name: &str, text: String, container: &Context) -> Result<Profile> {
+    let mut profiles = input::profiles_of(name, text.into_bytes(), container)?;
     match (profiles.pop(), profiles.is_empty()) {
         (Some(only), true) => Ok(only.profile),
         _ => {
@@ -168,7 +176,10 @@ fn made(profile: &Profile, wanted: &Wanted, namespace: &str) -> Result<Manifest>
 
 #[cfg(test)]
 mod tests {
+    use portcullis_profile::Arch;
+
     use super::*;
+    use crate::platform;
 
     fn read_text(text: &str, wanted: &Wanted) -> Result<Vec<Manifest>> {
         let file = tempfile::NamedTempFile::new().unwrap();
@@ -177,7 +188,12 @@ mod tests {
     }
 
     fn wanted(name: Option<&str>) -> Wanted {
-        Wanted { name: name.map(str::to_owned), kind: ProfileKind::SeccompProfile, mode: None }
+        Wanted {
+            name: name.map(str::to_owned),
+            kind: ProfileKind::SeccompProfile,
+            mode: None,
+            container: platform::usual_container(Arch::X86_64),
+        }
     }
 
     const DOCUMENT: &str = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
@@ -212,6 +228,16 @@ mod tests {
             "an API server keeps no integer of that size"
         );
         assert!(!made.findings.is_empty());
+    }
+
+    #[test]
+    fn a_profile_after_a_comment_is_one_and_a_capability_counts() {
+        let docker = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[
+            {"names":["bpf"],"action":"SCMP_ACT_ALLOW","includes":{"caps":["CAP_BPF"]}}]}"#;
+        let mut wanted = wanted(Some("web"));
+        wanted.container.capabilities.insert("CAP_BPF".to_owned());
+        let made = read_text(&format!("// shop/web(main)\n{docker}"), &wanted).unwrap().remove(0);
+        assert_eq!(made.object.pointer("/spec/profile/syscalls/0/names"), Some(&json!(["bpf"])));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::{
     },
     console::Console,
     example::{self, Example},
+    platform::Node,
     verdict::Verdict,
 };
 
@@ -68,6 +69,8 @@ pub(crate) struct Arguments {
     /// Take over fields that another field manager owns.
     #[arg(long)]
     force_conflicts: bool,
+    #[command(flatten)]
+    node: Node,
     #[command(flatten)]
     connection: Connection,
 }
@@ -136,6 +139,7 @@ impl Arguments {
                 Kind::SeccompProfile => ProfileKind::SeccompProfile,
                 Kind::ClusterSeccompProfile => ProfileKind::ClusterSeccompProfile,
             },
+            container: self.node.context(),
             mode: self.mode.map(|mode| match mode {
                 ModeName::Enforce => Mode::Enforce,
                 ModeName::Audit => Mode::Audit,

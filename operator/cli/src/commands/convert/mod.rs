@@ -7,17 +7,14 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use portcullis_api::{Mode, ProfileKind};
-use portcullis_profile::{
-    Arch,
-    docker::Kernel,
-    lint::{LintContext, Severity, lint},
-};
+use portcullis_profile::lint::{LintContext, Severity, lint};
 
 use crate::{
     console::{self, Console},
     example::{self, Example},
     input::{self, Format, Loaded},
-    manifest, platform,
+    manifest,
+    platform::Node,
     verdict::Verdict,
 };
 
@@ -74,18 +71,8 @@ pub(crate) struct Arguments {
     /// Leave out what a profile's bases allow besides.
     #[arg(long, conflicts_with = "base")]
     without_bases: bool,
-    /// A capability that the container adds, for example NET_ADMIN; for Docker's format.
-    #[arg(long = "cap", value_name = "CAP", value_delimiter = ',', value_parser = platform::parse_capability)]
-    caps: Vec<String>,
-    /// A default capability that the container drops, or ALL; for Docker's format.
-    #[arg(long = "cap-drop", value_name = "CAP", value_delimiter = ',', value_parser = platform::parse_dropped)]
-    dropped: Vec<String>,
-    /// The nodes' architecture, for example arm64; for Docker's format.
-    #[arg(long, value_parser = platform::parse_arch)]
-    arch: Option<Arch>,
-    /// The nodes' kernel, for example 6.12; for Docker's format.
-    #[arg(long, value_name = "VERSION", default_value_t = platform::ASSUMED_KERNEL)]
-    kernel: Kernel,
+    #[command(flatten)]
+    node: Node,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,15 +105,7 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             bail!("{flag} is for custom resources: add --to cr");
         }
     }
-    let arch = arguments.arch.unwrap_or_else(platform::host_arch);
-    let mut container = platform::usual_container(arch);
-    container.kernel = arguments.kernel;
-    if arguments.dropped.iter().any(|cap| cap == platform::ALL) {
-        container.capabilities.clear();
-    }
-    container.capabilities.retain(|cap| !arguments.dropped.contains(cap));
-    container.capabilities.extend(arguments.caps.iter().cloned());
-    let profiles = input::profiles_for(&arguments.file, &container)?;
+    let profiles = input::profiles_for(&arguments.file, &arguments.node.context())?;
     match arguments.to {
         Target::Oci => {
             let [only] = &profiles[..] else {

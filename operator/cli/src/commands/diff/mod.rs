@@ -20,7 +20,7 @@ use crate::{
     console::{self, Console},
     example::{self, Example},
     input,
-    platform::{self, Nodes},
+    platform::{Container, Nodes},
     verdict::Verdict,
 };
 
@@ -74,6 +74,8 @@ pub(crate) struct Arguments {
     baseline: Chosen,
     #[command(flatten)]
     nodes: Nodes,
+    #[command(flatten)]
+    container: Container,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -85,8 +87,8 @@ enum Output {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { a, b, output, looser_only, baseline, nodes } = arguments;
-    let container = platform::usual_container(nodes.arch());
+    let Arguments { a, b, output, looser_only, baseline, nodes, container } = arguments;
+    let container = container.on(nodes.arch());
     let (names, mut changes) = match b {
         Some(b) => of_files(a, b, &container, *nodes)?,
         None => of_baseline(&baseline.read(Some(a), &container)?, a, &container, *nodes)?,

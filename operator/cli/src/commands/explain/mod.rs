@@ -15,7 +15,7 @@ use crate::{
     console::Console,
     example::{self, Example},
     input, output,
-    platform::{self, Nodes},
+    platform::{Container, Nodes},
     verdict::Verdict,
 };
 use document::Document;
@@ -55,6 +55,8 @@ pub(crate) struct Arguments {
     baseline: Chosen,
     #[command(flatten)]
     nodes: Nodes,
+    #[command(flatten)]
+    container: Container,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -68,8 +70,8 @@ enum Output {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { file, output, baseline, nodes } = arguments;
-    let container = platform::usual_container(nodes.arch());
+    let Arguments { file, output, baseline, nodes, container } = arguments;
+    let container = container.on(nodes.arch());
     let baseline = baseline.read(Some(file), &container)?;
     let loaded = input::profiles_for(file, &container)?;
     let mut documents = Vec::new();

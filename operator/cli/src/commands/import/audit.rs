@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use portcullis_api::ProfileSpec;
 use portcullis_profile::{
     Action, docker,
     import::audit::{Audit, AuditLog, Program, Seen, is_runtime},
@@ -13,7 +12,7 @@ use portcullis_profile::{
 use serde_json::{Value, json};
 
 use super::{
-    generation::{Form, Options},
+    generation::{Form, Options, to_look_at},
     origin::{Origin, counted},
     source,
 };
@@ -44,7 +43,7 @@ enum Output {
     Json,
     /// An OCI seccomp document that allows the calls.
     Profile,
-    /// The same as a SeccompProfile of portcullis.dev/v1alpha1 (YAML).
+    /// The same as a SeccompProfile of portcullis.dev/v1alpha1 (YAML), in Audit mode.
     Cr,
 }
 
@@ -79,7 +78,10 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     let mut log = AuditLog::default();
     for file in files {
         let mut audit = Audit::new(platform::host_arch());
-        source::read(file, |piece| audit.feed(piece))?;
+        source::read(file, |piece| {
+            audit.feed(piece);
+            Ok(())
+        })?;
         let read = audit.finish();
         source::say_unread(&source::name(file), &read.unread);
         log.absorb(read);
@@ -105,7 +107,7 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     };
     let generated = log.observed().profile(&generation);
     let origin = Origin { kind: "audit records", files: files.clone(), found };
-    options.write(&generated.profile, form, &origin, ProfileSpec::default(), console.document())?;
+    options.write(&generated.profile, form, &origin, to_look_at(), console.document())?;
     Ok(Verdict::Yes)
 }
 

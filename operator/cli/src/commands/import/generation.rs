@@ -4,12 +4,12 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use portcullis_api::{ProfileSpec, SeccompDocument, SeccompProfile, SeccompProfileSpec};
+use portcullis_api::{Mode, ProfileSpec, SeccompDocument, SeccompProfile, SeccompProfileSpec};
 use portcullis_profile::{Action, Arch, Profile, errno, import::Generation, runtime_base};
 
 use super::origin::Origin;
 use crate::{
-    console,
+    console, manifest,
     platform::{self, RuntimeName},
 };
 
@@ -51,7 +51,7 @@ pub(super) struct Made {
 pub(crate) enum Form {
     /// An OCI seccomp document (JSON).
     Oci,
-    /// A SeccompProfile of portcullis.dev/v1alpha1 (YAML), which says in an annotation what it was made from.
+    /// A SeccompProfile of portcullis.dev/v1alpha1 (YAML) in Audit mode, which says in an annotation what it was made from.
     Cr,
 }
 
@@ -117,6 +117,11 @@ impl Options {
     }
 }
 
+/// The rest of a custom resource whose profile was made of what was seen: nothing is denied before somebody has looked at it.
+pub(crate) fn to_look_at() -> ProfileSpec {
+    ProfileSpec { mode: Mode::Audit, ..ProfileSpec::default() }
+}
+
 fn parse_action(text: &str) -> Result<Action, String> {
     let full = format!("SCMP_ACT_{text}");
     let is = |action: &&Action| {
@@ -134,15 +139,8 @@ fn parse_errno(text: &str) -> Result<u32, String> {
     number.or_else(|| errno::number(text)).ok_or_else(|| "no errno: write for example EPERM or 1".to_owned())
 }
 
-/// A name as Kubernetes takes it (RFC 1123's label), which Portcullis's profiles have.
 fn parse_name(text: &str) -> Result<String, String> {
-    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let edge = |c: char| inner(c) && c != '-';
-    let good = (1..=63).contains(&text.len())
-        && text.chars().all(inner)
-        && text.starts_with(edge)
-        && text.ends_with(edge);
-    good.then(|| text.to_owned()).ok_or_else(|| {
+    manifest::is_name(text).then(|| text.to_owned()).ok_or_else(|| {
         "no name of a profile: use at most 63 lower-case letters, digits and dashes, the first and last no dash".to_owned()
     })
 }

@@ -4,11 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use portcullis_api::ProfileSpec;
 use portcullis_profile::{MAX_DOCUMENT_BYTES, import::hook::Hook};
 
 use super::{
-    generation::Made,
+    generation::{Made, to_look_at},
     origin::{Origin, counted},
     source,
 };
@@ -51,6 +50,7 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         // One byte more than may be, so that a longer document is seen to be one.
         let room = (MAX_DOCUMENT_BYTES + 1).saturating_sub(document.len());
         document.extend_from_slice(&piece[..piece.len().min(room)]);
+        Ok(())
     })?;
     let hook = Hook::parse(&document).with_context(|| name.clone())?;
     if hook.nameless > 0 {
@@ -70,6 +70,6 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         files: vec![file.clone()],
         found: counted(names as u64, "call"),
     };
-    made.options.write(&profile, made.output, &origin, ProfileSpec::default(), console.document())?;
+    made.options.write(&profile, made.output, &origin, to_look_at(), console.document())?;
     Ok(Verdict::Yes)
 }

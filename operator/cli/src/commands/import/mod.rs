@@ -4,7 +4,7 @@ mod audit;
 pub(super) mod generation;
 mod hook;
 pub(super) mod origin;
-mod source;
+pub(super) mod source;
 mod strace;
 
 use anyhow::Result;

@@ -17,13 +17,16 @@ use crate::console;
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What to call a file.
-pub(super) fn name(path: &Path) -> String {
+pub(in crate::commands) fn name(path: &Path) -> String {
     if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() }
 }
 
 /// Reads a file, or standard input where the path is `-`, and shows on a terminal how far it is. What gzip packed is
 /// unpacked.
-pub(super) fn read(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
+///
+/// # Errors
+/// Where it can't be read, and what a piece's reader says.
+pub(in crate::commands) fn read(path: &Path, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
     let name = name(path);
     let failed = || format!("can't read {name}");
     let (input, length): (Box<dyn Read>, Option<u64>) = if path == Path::new("-") {
@@ -32,7 +35,7 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
         let file = File::open(path).with_context(failed)?;
         let metadata = file.metadata().with_context(failed)?;
         if metadata.is_dir() {
-            bail!("{name} is a directory: name the files in it, for example {name}/*");
+            bail!("can't read {name}: it is a directory: name the files in it, for example with DIR/*");
         }
         // Pipes and devices have no length.
         (Box::new(file), Some(metadata.len()).filter(|_| metadata.is_file()))
@@ -43,7 +46,7 @@ pub(super) fn read(path: &Path, mut each: impl FnMut(&[u8])) -> Result<()> {
     loop {
         match input.read(&mut piece) {
             Ok(0) => break,
-            Ok(length) => each(&piece[..length]),
+            Ok(length) => each(&piece[..length])?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error).with_context(failed),
         }

@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Result, bail};
 use clap::{Args, builder::PossibleValuesParser};
-use portcullis_api::ProfileSpec;
 use portcullis_profile::{
     Arch,
     import::{
@@ -17,7 +16,7 @@ use portcullis_profile::{
 };
 
 use super::{
-    generation::Made,
+    generation::{Made, to_look_at},
     origin::{Origin, counted},
     source,
 };
@@ -115,13 +114,7 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
             counted(lines, "line")
         ),
     };
-    made.options.write(
-        &generated.profile,
-        made.output,
-        &origin,
-        ProfileSpec::default(),
-        console.document(),
-    )?;
+    made.options.write(&generated.profile, made.output, &origin, to_look_at(), console.document())?;
     Ok(Verdict::Yes)
 }
 
@@ -137,7 +130,10 @@ pub(in crate::commands) fn refusal(name: &str, line: u64) -> String {
 fn read(file: &Path, native: Arch, calls: &BTreeSet<&str>) -> Result<(Observed, Summary)> {
     let mut observed = Observed::with_arguments(calls);
     let mut strace = Strace::new(native);
-    source::read(file, |piece| strace.feed(piece, |event| observed.record(event)))?;
+    source::read(file, |piece| {
+        strace.feed(piece, |event| observed.record(event));
+        Ok(())
+    })?;
     let summary = strace.finish(|event| observed.record(event));
     Ok((observed, summary))
 }

@@ -17,7 +17,7 @@ use crate::{
     console::{self, Console},
     example::{self, Example},
     input::{self, Loaded, Position, Unreadable},
-    platform,
+    platform::{self, Container},
     verdict::Verdict,
 };
 
@@ -58,6 +58,8 @@ pub(crate) struct Arguments {
     /// The oldest runc on the nodes, for example 1.2.
     #[arg(long, value_name = "VERSION", value_parser = runc_version)]
     runc_version: Option<(u32, u32)>,
+    #[command(flatten)]
+    container: Container,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -103,10 +105,10 @@ impl Report<'_> {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { files, output, strict, arch, runc_version } = arguments;
+    let Arguments { files, output, strict, arch, runc_version, container } = arguments;
     let context =
         LintContext { node_architectures: arch.iter().copied().collect(), oldest_runc: *runc_version };
-    let container = platform::usual_container(arch.first().copied().unwrap_or_else(platform::host_arch));
+    let container = container.on(arch.first().copied().unwrap_or_else(platform::host_arch));
     let files: Vec<_> = files.iter().map(|path| input::read(path, &container)).collect();
     let mut report = Report { findings: Vec::new(), unreadable: Vec::new(), profiles: 0 };
     for file in &files {

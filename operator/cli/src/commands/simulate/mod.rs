@@ -2,7 +2,6 @@
 
 mod json;
 mod one;
-mod source;
 mod trace;
 mod words;
 
@@ -20,7 +19,7 @@ use crate::{
     console::Console,
     example::{self, Example},
     input::{self, Loaded},
-    platform::{self, RuntimeName},
+    platform::{self, Container, RuntimeName},
     verdict::Verdict,
 };
 
@@ -61,13 +60,13 @@ pub(crate) struct Arguments {
     /// A file with one profile; `-` is standard input.
     #[arg(value_name = "PROFILE")]
     profile: PathBuf,
-    /// A system call by name or number, and its arguments.
+    /// A system call by name or number, and its arguments; or as it is shown, 'socket(AF_ALG, SOCK_SEQPACKET)'.
     #[arg(value_name = "SYSCALL", required_unless_present_any = ["trace", "strace", "bpf"], allow_negative_numbers = true)]
     call: Vec<String>,
     /// A trace with one call a line; `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["call", "strace"])]
     trace: Option<PathBuf>,
-    /// A trace of strace(1), with or without -f, -tt, -T, -v and the like; `-` is standard input.
+    /// A trace of strace(1), with or without -f, -tt, -T, -v and the like, packed by gzip or not; `-` is standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "call")]
     strace: Option<PathBuf>,
     /// Say how large the filter can get at most, against the kernel's limits.
@@ -82,6 +81,8 @@ pub(crate) struct Arguments {
     /// The architecture of the node, and of calls that name none; this machine's where it is not set.
     #[arg(long, value_parser = platform::parse_arch)]
     arch: Option<Arch>,
+    #[command(flatten)]
+    container: Container,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -119,9 +120,9 @@ enum Simulated {
 }
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let Arguments { profile, call, trace, strace, bpf, output, runtime, arch } = arguments;
+    let Arguments { profile, call, trace, strace, bpf, output, runtime, arch, container } = arguments;
     let native = arch.unwrap_or_else(platform::host_arch);
-    let loaded = input::profile_for(profile, &platform::usual_container(native))?;
+    let loaded = input::profile_for(profile, &container.on(native))?;
     let runtimes = runtime.map_or_else(|| vec![Runtime::Runc, Runtime::Crun], |one| vec![one.into()]);
     let filters = runtimes
         .into_iter()

@@ -5,17 +5,19 @@ use std::{io::Write, path::Path};
 use anyhow::{Context as _, Result, bail};
 use portcullis_profile::{
     Arch,
-    evaluate::{ARGUMENTS, Outcome, Runtime},
+    evaluate::{Outcome, Runtime},
     import::{
         strace::{Event, Strace},
         trace::{Call, Trace},
     },
-    simulate::{Made, Simulation, Stopped, Summary},
-    syscalls,
+    simulate::{Made, Simulation, Stopped, Summary, Written},
 };
 
-use super::{Filter, source, words};
-use crate::{commands::import::refusal, console};
+use super::{Filter, words};
+use crate::{
+    commands::import::{refusal, source},
+    console,
+};
 
 /// How many distinct calls are listed.
 const LISTED: usize = 40;
@@ -36,7 +38,7 @@ pub(super) fn plain(filters: &[Filter], native: Arch, path: &Path) -> Result<Vec
             simulation.call(call.line, call.arch, call.number, call.arguments);
         }
     };
-    source::pieces(path, |piece| trace.feed(piece, &mut each).with_context(|| source::name(path)))?;
+    source::read(path, |piece| trace.feed(piece, &mut each).with_context(|| source::name(path)))?;
     trace.finish(&mut each).with_context(|| source::name(path))?;
     groups(filters, simulations, path)
 }
@@ -49,20 +51,12 @@ pub(super) fn strace(filters: &[Filter], native: Arch, path: &Path) -> Result<Ve
     let mut tabled = 0u64;
     let mut each = |event: Event<'_>| match event {
         Event::Call(call) => {
-            let arch = call.arch;
-            let (number, arguments) = match call.number() {
-                Some(number) => (Some(number), call.values()),
-                None => through(arch, call.name.as_str()),
-            };
-            let Some(number) = number else { return };
-            let made = Made { line: call.line, arch, number, arguments };
-            for simulation in &mut simulations {
-                simulation.partly(made);
-            }
+            let call = Written::from(call);
+            simulations.iter_mut().for_each(|simulation| simulation.written(&call));
         }
         Event::Tabled { .. } => tabled += 1,
     };
-    source::pieces(path, |piece| {
+    source::read(path, |piece| {
         trace.feed(piece, &mut each);
         Ok(())
     })?;
@@ -79,14 +73,6 @@ pub(super) fn strace(filters: &[Filter], native: Arch, path: &Path) -> Result<Ve
         console::note(&refusal(&name, line));
     }
     groups(filters, simulations, path)
-}
-
-/// A call that an architecture makes through `socketcall` or `ipc` alone: what goes with it lies in memory.
-fn through(arch: Arch, name: &str) -> (Option<u32>, [Option<u64>; ARGUMENTS]) {
-    let mut arguments = [None; ARGUMENTS];
-    let Some(way) = syscalls::multiplexed(arch, name) else { return (None, arguments) };
-    arguments[0] = Some(u64::from(way.argument));
-    (syscalls::number(arch, way.through), arguments)
 }
 
 fn groups(filters: &[Filter], simulations: Vec<Simulation<'_>>, path: &Path) -> Result<Vec<Group>> {

@@ -2,6 +2,10 @@
 //!
 //! Source: `internal/pkg/daemon/enricher` of the Security Profiles Operator 0.8 (klog's key and value pairs).
 
+use std::{borrow::Cow, sync::LazyLock};
+
+use memchr::memmem::Finder;
+
 use super::{Record, Seen};
 use crate::{
     Arch,
@@ -19,6 +23,8 @@ pub(super) struct Enriched {
 
 /// Reads a line; `None` where it is none of the enricher's about seccomp.
 pub(super) fn read(line: &[u8]) -> Option<Enriched> {
+    static MARK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"\"type\"=\"seccomp\""));
+    MARK.find(line)?;
     if value(line, b"\"type\"=\"")? != "seccomp" {
         return None;
     }
@@ -40,7 +46,7 @@ fn value<'l>(line: &'l [u8], key: &[u8]) -> Option<&'l str> {
 
 impl Enriched {
     /// What the line says, on `native` where it doesn't tell the architecture.
-    pub(super) fn records(self, native: Arch) -> Result<Vec<Record>, Reason> {
+    pub(super) fn records(self, native: Arch) -> Result<Vec<Record<'static>>, Reason> {
         let Self { program, calls, number } = self;
         if calls.is_empty() {
             return Err(Reason::NoRecord);
@@ -53,7 +59,7 @@ impl Enriched {
             };
             let others = Arch::ALL.iter().copied().filter(|_| number.is_some());
             let arch = std::iter::once(native).chain(others).find(has).ok_or(Reason::OtherArchitecture)?;
-            Ok(Record { program: program.clone(), seen: Seen { arch, name, action: None } })
+            Ok(Record { program: Cow::Owned(program.clone()), seen: Seen { arch, name, action: None } })
         };
         calls.into_iter().map(record).collect()
     }

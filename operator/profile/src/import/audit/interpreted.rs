@@ -2,6 +2,8 @@
 //!
 //! Source: auparse/interpret.c, seccomptab.h and lib/machinetab.h of audit-userspace 3.0 and 4.0.
 
+use std::borrow::Cow;
+
 use memchr::memmem;
 
 use super::{Record, Seen, record};
@@ -28,8 +30,13 @@ pub(super) fn architecture(name: &[u8]) -> Option<Arch> {
 }
 
 /// The rest of such a record.
-pub(super) fn read(fields: &[u8], arch: Arch, syscall: &[u8], code: &[u8]) -> Result<Record, Reason> {
-    let comm = between(fields, b" comm=", b" exe=");
+pub(super) fn read<'l>(
+    fields: &'l [u8],
+    arch: Arch,
+    syscall: &[u8],
+    code: &[u8],
+) -> Result<Record<'l>, Reason> {
+    let comm = || between(fields, b" comm=", b" exe=");
     let exe = between(fields, b" exe=", b" sig=");
     let program = record::program(exe, comm).ok_or(Reason::NoRecord)?;
     let name = CallName::find(syscall).ok_or(Reason::UnknownName)?;
@@ -40,10 +47,10 @@ pub(super) fn read(fields: &[u8], arch: Arch, syscall: &[u8], code: &[u8]) -> Re
 }
 
 /// A value without quotes, in which spaces may be.
-fn between(fields: &[u8], start: &[u8], end: &[u8]) -> Option<String> {
+fn between<'l>(fields: &'l [u8], start: &[u8], end: &[u8]) -> Option<Cow<'l, str>> {
     let from = memmem::find(fields, start)? + start.len();
     let length = memmem::find(&fields[from..], end)?;
-    let value = String::from_utf8_lossy(&fields[from..from + length]).into_owned();
+    let value = String::from_utf8_lossy(&fields[from..from + length]);
     (!value.is_empty() && value != "(null)").then_some(value)
 }
 

@@ -17,7 +17,9 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
+
+use rustc_hash::FxHashMap;
 
 use super::{CallName, Observed, Reason, Unread, lines::Lines};
 use crate::{Action, Arch};
@@ -27,7 +29,7 @@ use recent::Recent;
 pub const MAX_PROGRAMS: usize = 4096;
 
 /// What the kernel did with a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Seen {
     /// The architecture by which it was made.
     pub arch: Arch,
@@ -115,13 +117,17 @@ struct Reader {
     /// The architecture of records that name none.
     native: Arch,
     recent: Recent,
+    /// By program. A log of a gigabyte has four million records, so they are counted by hash and sorted at the end.
+    programs: FxHashMap<String, FxHashMap<Seen, u64>>,
+    /// Those of further programs.
+    others: FxHashMap<Seen, u64>,
     log: AuditLog,
 }
 
 /// What one record says.
 #[derive(Debug)]
-struct Record {
-    program: String,
+struct Record<'l> {
+    program: Cow<'l, str>,
     seen: Seen,
 }
 
@@ -129,7 +135,13 @@ impl Audit {
     /// A reader of a log whose records are of this architecture where they name none.
     #[must_use]
     pub fn new(native: Arch) -> Self {
-        let reader = Reader { native, recent: Recent::default(), log: AuditLog::default() };
+        let reader = Reader {
+            native,
+            recent: Recent::default(),
+            programs: FxHashMap::default(),
+            others: FxHashMap::default(),
+            log: AuditLog::default(),
+        };
         Self { lines: Lines::default(), reader }
     }
 
@@ -144,8 +156,14 @@ impl Audit {
     pub fn finish(mut self) -> AuditLog {
         let Self { lines, reader } = &mut self;
         lines.finish(|number, line| reader.line(number, line));
-        self.reader.log.lines = self.lines.count();
-        self.reader.log
+        let Reader { programs, others, mut log, .. } = self.reader;
+        let counted = |calls: FxHashMap<Seen, u64>| Program { calls: calls.into_iter().collect() };
+        log.programs = programs.into_iter().map(|(name, calls)| (Some(name), counted(calls))).collect();
+        if !others.is_empty() {
+            log.programs.insert(None, counted(others));
+        }
+        log.lines = self.lines.count();
+        log
     }
 }
 
@@ -167,7 +185,13 @@ impl Reader {
                 self.log.repeated += 1;
                 return;
             }
-            self.count(number, line, read.map(|record| vec![record]));
+            match read {
+                Ok(record) => {
+                    self.log.records += 1;
+                    self.add(record);
+                }
+                Err(reason) => self.log.unread.add(reason, number, line),
+            }
         } else if let Some(enriched) = enricher::read(line) {
             self.count(number, line, enriched.records(self.native));
         } else if record::is_abend(line) {
@@ -177,15 +201,24 @@ impl Reader {
         }
     }
 
-    fn count(&mut self, number: u64, line: &[u8], read: Result<Vec<Record>, Reason>) {
+    fn count(&mut self, number: u64, line: &[u8], read: Result<Vec<Record<'_>>, Reason>) {
         match read {
             Ok(records) => {
                 self.log.records += 1;
-                for Record { program, seen } in records {
-                    self.log.count(Some(program), seen, 1);
-                }
+                records.into_iter().for_each(|record| self.add(record));
             }
             Err(reason) => self.log.unread.add(reason, number, line),
         }
+    }
+
+    fn add(&mut self, Record { program, seen }: Record<'_>) {
+        let calls = if let Some(calls) = self.programs.get_mut(&*program) {
+            calls
+        } else if self.programs.len() < MAX_PROGRAMS {
+            self.programs.entry(program.into_owned()).or_default()
+        } else {
+            &mut self.others
+        };
+        *calls.entry(seen).or_default() += 1;
     }
 }

@@ -1,12 +1,13 @@
 //! One record.
 
-use memchr::memmem;
+use std::{borrow::Cow, sync::LazyLock};
+
+use memchr::memmem::Finder;
 
 use super::{Record, Seen, interpreted};
 use crate::{
     Action, Arch,
     import::{CallName, Reason},
-    syscalls,
 };
 
 /// The longest name of a program that is kept, in bytes: a path may have `PATH_MAX` (4096).
@@ -33,14 +34,8 @@ pub(super) struct Payload<'l> {
 
 /// The fields, where a line is a record of seccomp.
 pub(super) fn payload(line: &[u8]) -> Option<Payload<'_>> {
-    const MARKS: &[(&[u8], Form)] = &[
-        (b"type=SECCOMP ", Form::Auditd),
-        (b"type=1326 ", Form::Kernel),
-        (b"SECCOMP auid=", Form::Journald),
-        (b"Log: auid=", Form::Snappy),
-    ];
     let (at, mark, form) =
-        MARKS.iter().find_map(|(mark, form)| Some((memmem::find(line, mark)?, mark, *form)))?;
+        MARKS.iter().find_map(|(mark, form)| Some((mark.find(line)?, mark.needle(), *form)))?;
     // These words must be the message's first: `audit[1]: SECCOMP auid=`, or nothing before it.
     let own = mark.ends_with(b"auid=");
     let before = line[..at].trim_ascii_end();
@@ -49,12 +44,25 @@ pub(super) fn payload(line: &[u8]) -> Option<Payload<'_>> {
     }
     let fields = &line[at + if own { mark.len() - b"auid=".len() } else { mark.len() }..];
     // auditd's log_format = ENRICHED appends names after a group separator.
-    Some(Payload { form, fields: fields.split(|&byte| byte == 0x1d).next().unwrap_or(fields) })
+    let end = memchr::memchr(0x1d, fields).unwrap_or(fields.len());
+    Some(Payload { form, fields: &fields[..end] })
 }
+
+/// What each form's records are found by. To prepare the search for it takes longer than the search.
+static MARKS: LazyLock<[(Finder<'_>, Form); 4]> = LazyLock::new(|| {
+    let marks: [(&[u8], Form); 4] = [
+        (b"type=SECCOMP ", Form::Auditd),
+        (b"type=1326 ", Form::Kernel),
+        (b"SECCOMP auid=", Form::Journald),
+        (b"Log: auid=", Form::Snappy),
+    ];
+    marks.map(|(mark, form)| (Finder::new(mark), form))
+});
 
 /// Whether a line is the record of a program's end by `SIGSYS`, which is 31 on all machines but MIPS's.
 pub(super) fn is_abend(line: &[u8]) -> bool {
-    memmem::find(line, b"ANOM_ABEND").is_some()
+    static MARK: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"ANOM_ABEND"));
+    MARK.find(line).is_some()
         && line.split(|&byte| byte == b' ').any(|word| word == b"sig=31" || word == b"sig=SIGSYS")
 }
 
@@ -71,25 +79,43 @@ struct Fields<'r> {
 impl<'r> Fields<'r> {
     fn new(fields: &'r [u8]) -> Self {
         let mut found = Self::default();
-        for word in fields.split(|&byte| byte == b' ') {
-            let Some(at) = memchr::memchr(b'=', word) else {
-                // snappy-debug writes `330(pkey_alloc)` for `syscall=330`.
-                if let Some(number) = numbered(word) {
-                    found.syscall = Some(number);
-                }
-                continue;
-            };
-            let value = &word[at + 1..];
-            match &word[..at] {
-                b"comm" => found.comm = Some(value),
-                b"exe" => found.exe = Some(value),
-                b"arch" => found.arch = Some(value),
-                b"syscall" => found.syscall = Some(value),
-                b"code" => found.code = Some(value),
-                _ => {}
+        // What matters stands in the last third of a record.
+        let mut end = fields.len();
+        for start in memchr::memrchr_iter(b' ', fields).map(|space| space + 1).chain([0]) {
+            found.take(&fields[start..end]);
+            if found.are_enough() {
+                break;
             }
+            end = start.saturating_sub(1);
         }
         found
+    }
+
+    /// Takes a word; of most the beginning says that it doesn't matter.
+    fn take(&mut self, word: &'r [u8]) {
+        let (field, value) = match word {
+            [b'a', b'r', b'c', b'h', b'=', value @ ..] => (&mut self.arch, value),
+            [b'c', b'o', b'd', b'e', b'=', value @ ..] => (&mut self.code, value),
+            [b'c', b'o', b'm', b'm', b'=', value @ ..] => (&mut self.comm, value),
+            [b'e', b'x', b'e', b'=', value @ ..] => (&mut self.exe, value),
+            [b's', b'y', b's', b'c', b'a', b'l', b'l', b'=', value @ ..] => (&mut self.syscall, value),
+            // snappy-debug writes `330(pkey_alloc)` for `syscall=330`.
+            [b'0'..=b'9', ..] => match numbered(word) {
+                Some(number) => (&mut self.syscall, number),
+                None => return,
+            },
+            _ => return,
+        };
+        field.get_or_insert(value);
+    }
+
+    /// Whether nothing before would be looked at: where the path tells nothing, the thread's name does.
+    fn are_enough(&self) -> bool {
+        let has_path = self.exe.is_some_and(|exe| exe != b"\"/\"" && exe != b"(null)");
+        self.arch.is_some()
+            && self.syscall.is_some()
+            && self.code.is_some()
+            && (has_path || self.comm.is_some() && self.exe.is_some())
     }
 }
 
@@ -100,7 +126,7 @@ fn numbered(word: &[u8]) -> Option<&[u8]> {
 }
 
 /// Which program made which call, and what the kernel did.
-pub(super) fn read(payload: &Payload<'_>) -> Result<Record, Reason> {
+pub(super) fn read<'l>(payload: &Payload<'l>) -> Result<Record<'l>, Reason> {
     let fields = Fields::new(payload.fields);
     // A record that was cut off lacks its last field.
     let (Some(arch), Some(syscall), Some(code)) = (fields.arch, fields.syscall, fields.code) else {
@@ -109,14 +135,13 @@ pub(super) fn read(payload: &Payload<'_>) -> Result<Record, Reason> {
     if let Some(arch) = interpreted::architecture(arch) {
         return interpreted::read(payload.fields, arch, syscall, code);
     }
-    let comm = fields.comm.and_then(name);
-    let exe = fields.exe.and_then(name);
-    let program = program(exe, comm).ok_or(Reason::NoRecord)?;
+    let program =
+        program(fields.exe.and_then(name), || fields.comm.and_then(name)).ok_or(Reason::NoRecord)?;
     let arch = architecture(hexadecimal(arch).ok_or(Reason::NoRecord)?).ok_or(Reason::UnknownNumber)?;
     let number: i64 = text(syscall).and_then(|digits| digits.parse().ok()).ok_or(Reason::NoRecord)?;
     let number = u32::try_from(number).map_err(|_| Reason::UnknownNumber)?;
     let arch = if arch == Arch::X86_64 && number & X32_BIT != 0 { Arch::X32 } else { arch };
-    let name = syscalls::name(arch, number).and_then(|name| CallName::find(name.as_bytes()));
+    let name = CallName::numbered(arch, number);
     let code = code.strip_prefix(b"0x").map(own_digits).and_then(hexadecimal).ok_or(Reason::NoRecord)?;
     Ok(Record {
         program,
@@ -129,10 +154,13 @@ pub(super) fn read(payload: &Payload<'_>) -> Result<Record, Reason> {
 }
 
 /// The path, or the thread's name where there is none. runc's init has `/` for a path, which tells nothing.
-pub(super) fn program(exe: Option<String>, comm: Option<String>) -> Option<String> {
+pub(super) fn program<'l>(
+    exe: Option<Cow<'l, str>>,
+    comm: impl FnOnce() -> Option<Cow<'l, str>>,
+) -> Option<Cow<'l, str>> {
     match exe {
         Some(exe) if exe != "/" => Some(exe),
-        exe => comm.or(exe),
+        exe => comm().or(exe),
     }
 }
 
@@ -147,9 +175,9 @@ fn own_digits(value: &[u8]) -> &[u8] {
 const X32_BIT: u32 = 0x4000_0000;
 
 /// A name in quotes, or in hexadecimal; `(null)` is none.
-fn name(value: &[u8]) -> Option<String> {
+fn name(value: &[u8]) -> Option<Cow<'_, str>> {
     if let Some(quoted) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) {
-        return Some(String::from_utf8_lossy(&quoted[..quoted.len().min(MAX_NAME)]).into_owned());
+        return Some(String::from_utf8_lossy(&quoted[..quoted.len().min(MAX_NAME)]));
     }
     if value.is_empty() || !value.len().is_multiple_of(2) {
         return None;
@@ -162,7 +190,7 @@ fn name(value: &[u8]) -> Option<String> {
                 .and_then(|pair| u8::from_str_radix(pair, 16).ok())
         })
         .collect();
-    Some(String::from_utf8_lossy(&bytes?).into_owned())
+    Some(Cow::Owned(String::from_utf8_lossy(&bytes?).into_owned()))
 }
 
 fn text(bytes: &[u8]) -> Option<&str> {

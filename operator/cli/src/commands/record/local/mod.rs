@@ -28,7 +28,7 @@ the command next to nothing. Who is not root records by ptrace, which stops each
 what that costs.
 
 A container of podman, containerd, CRI-O or docker is recorded by its id, which `podman create`, `podman ps --no-trunc` or \
-`crictl ps --no-trunc` print; no runtime is asked. Start the recording before the container, or its start is missed. This \
+`crictl ps --no-trunc` print, or by its name, which podman, docker and nerdctl keep on disk; no runtime is asked. Start the recording before the container, or its start is missed. This \
 needs root.
 
 The profile allows what was seen and denies the rest. What it has not seen (errors, signals, a reload) is said at the end: \
@@ -51,11 +51,12 @@ pub(super) struct LocalArguments {
         conflicts_with = "container"
     )]
     command: Vec<OsString>,
-    /// The container's id, or the first digits of one that runs.
+    /// The container's id, the first digits of one that runs, or a name that podman, docker or nerdctl gave it here.
     #[arg(long, value_name = "ID")]
     container: Option<String>,
-    /// How long to record a container, for example 5m; until it ends, or until Ctrl-C, where this is not given.
-    #[arg(long = "for", value_name = "TIME", value_parser = duration, requires = "container")]
+    /// How long to record, for example 5m; until it ends, or until Ctrl-C, where this is not given. A container goes on then, and a
+    /// command is asked to end (SIGTERM).
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     duration: Option<Limit>,
     /// How to record a command; by default by eBPF where this process may, and by ptrace elsewhere.
     #[arg(long, value_enum, conflicts_with = "container")]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use portcullis_api::{Mode, ProfileSpec, RecordedFrom};
+use portcullis_api::{ProfileSpec, RecordedFrom};
 use portcullis_profile::{
     Action, Baseline, Profile, Rule,
     compose::NamedProfile,
@@ -19,11 +19,15 @@ use portcullis_profile::{
 
 use super::{LocalArguments, linux::user::User};
 use crate::{
-    commands::{combine, import::origin::Origin},
+    commands::{
+        combine,
+        import::{generation::to_look_at, origin::Origin},
+    },
     console::{self, Console},
     input::{self, Loaded},
     platform,
     registry::write_document,
+    replace,
 };
 
 /// What was asked for, checked before anything is recorded.
@@ -57,18 +61,18 @@ impl<'a> Order<'a> {
     pub(super) fn deliver(&self, tally: &Tally, origin: &Origin, console: &mut Console) -> Result<()> {
         let made = self.make(tally)?;
         let profile = self.merge(&made)?;
-        let spec = ProfileSpec {
-            // As a recording's own profile: nothing is denied before somebody has looked at it.
-            mode: Mode::Audit,
-            recorded_from: Some(RecordedFrom::of(None, tally)),
-            ..ProfileSpec::default()
-        };
+        let spec = ProfileSpec { recorded_from: Some(RecordedFrom::of(None, tally)), ..to_look_at() };
         let LocalArguments { options, output, file, .. } = self.arguments;
         let mut document = Vec::new();
         options.write(&profile, *output, origin, spec, &mut document)?;
         match file {
             Some(file) => {
-                act(self.user.as_ref(), || write_document(&document, file, console))?;
+                let written = act(self.user.as_ref(), || write_document(&document, file, console));
+                if let Err(error) = written {
+                    // What was recorded may have taken hours.
+                    console.document().write_all(&document)?;
+                    return Err(error.context("the profile is standard output"));
+                }
                 console.note(format_args!("the profile is in {}", file.display()));
             }
             None => console.document().write_all(&document)?,
@@ -131,6 +135,7 @@ fn earlier(arguments: &LocalArguments) -> Result<Vec<Loaded>> {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         ensure!(folder.is_dir(), "--file {}: there is no folder {}", file.display(), folder.display());
+        replace::check(file).with_context(|| format!("--file {}: it can't be written", file.display()))?;
     }
     match &arguments.merge {
         // The first of several runs that add to one file has nothing to add to.

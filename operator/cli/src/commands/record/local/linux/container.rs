@@ -13,7 +13,7 @@ use portcullis_profile::recording::{Mark, Observation, Subject};
 use super::{
     cgroups::{self, Mounted},
     ebpf::{self, OwnProbe},
-    plain,
+    names, plain,
     signals::Signals,
     summary, tally,
 };
@@ -26,6 +26,8 @@ use crate::{
 
 /// How often a look is taken.
 const TICK: Duration = Duration::from_millis(200);
+/// After how long a wait somebody may think that nothing happens.
+const LONG: Duration = Duration::from_secs(10);
 /// How many digits of an id people read.
 const SHORT: usize = 12;
 
@@ -39,6 +41,8 @@ struct Watched {
     /// How it was last asked for.
     start: Start,
     before_signal: Option<Observation>,
+    /// Whether its program may gain no privileges, once that was seen.
+    no_new_privs: Option<bool>,
 }
 
 /// How a recording ended.
@@ -63,6 +67,8 @@ pub(super) fn run(
     let mut watched = Watched::begin(id, cgroup, mounted, OwnProbe::open(hierarchy)?)?;
     let since = Instant::now();
     let end = watched.until_the_end(limit.and_then(|Limit(time)| time), &signals)?;
+    let never_started = watched.cgroup.is_none();
+    let has_no_new_privs = watched.no_new_privs == Some(true);
     let (observation, runtime) = watched.finish()?;
     let short = id.to_string().chars().take(SHORT).collect::<String>();
     match end {
@@ -70,9 +76,16 @@ pub(super) fn run(
         End::TimeIsOver => console::note("the time is over; the container goes on"),
         End::Ended => {}
     }
+    if observation.containers == 0 && never_started {
+        bail!(
+            "container {short}: it was not started in the {:.0} s that this waited, so there is nothing to make a profile of: is {id} \
+             its id (`podman ps -a --no-trunc`, `docker ps -a --no-trunc`, `crictl ps -a --no-trunc`)? Start it while the recording waits",
+            since.elapsed().as_secs_f64()
+        );
+    }
     if observation.containers == 0 {
         bail!(
-            "container {short}: it made no call that could be seen: was it started? Is {text} its whole id?"
+            "container {short}: it made no call while it was recorded: record it for longer, or from its start on"
         );
     }
     let subject = Subject { container: short.clone(), ..Subject::default() };
@@ -87,6 +100,13 @@ pub(super) fn run(
              --with-runtime-base",
         );
     }
+    if has_runtimes_calls && has_no_new_privs {
+        console::note(
+            "the container ran with no_new_privs (allowPrivilegeEscalation: false), and with this profile it starts only so: without, \
+             the runtime loads the filter earlier and needs more calls; add those with `kubectl seccomp runtime-base --runtime runc | \
+             kubectl seccomp merge FILE -`",
+        );
+    }
     order.deliver(&tally, &origin, console)?;
     let what = format!("container {short}");
     summary::say(
@@ -96,14 +116,23 @@ pub(super) fn run(
     Ok(if observation.losses.is_none() { Verdict::Yes } else { Verdict::Incomplete })
 }
 
-/// The container that is meant, and its cgroup where it runs. A whole id may be of one that is still to start.
+/// The container that is meant, and its cgroup where it runs. A whole id, or a name, may be of one that is still to start.
 fn resolve(text: &str, mounted: &Mounted) -> Result<(ContainerId, Option<PathBuf>)> {
     let text = text.split_once("://").map_or(text, |(_, id)| id);
-    let is_digits = !text.is_empty() && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    let is_digits = !text.is_empty()
+        && text.len() <= 64
+        && text.chars().all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c));
+    // `cafe` may be both.
+    let is_id = is_digits && (text.parse::<ContainerId>().is_ok() || !mounted.containers(text).is_empty());
+    if !is_id && let Some(id) = names::find(text, &names::Roots::of_this_machine())? {
+        let cgroup = mounted.containers(&id.to_string()).pop().map(|(_, cgroup)| cgroup);
+        return Ok((id, cgroup));
+    }
     ensure!(
-        is_digits && text.len() <= 64,
-        "--container {text}: this is no container's id: 64 hexadecimal digits, or the first of them; `podman ps --no-trunc`, \
-         `docker ps --no-trunc` and `crictl ps --no-trunc` print them, names are known to the runtime alone"
+        is_digits,
+        "--container {text}: no container of podman, docker or nerdctl has this name where they keep names here. Give its id, 64 \
+         hexadecimal digits, which `podman inspect --format '{{{{.Id}}}}' {text}`, `docker inspect --format '{{{{.Id}}}}' {text}`, \
+         `nerdctl inspect --format '{{{{.ID}}}}' {text}` or `crictl ps -a --no-trunc --name {text}` print"
     );
     let mut found = mounted.containers(text);
     match (found.pop(), text.parse()) {
@@ -153,12 +182,14 @@ impl Watched {
                 console::note("the container runs already, without a seccomp filter: its start is missed")
             }
         }
-        Ok(Self { id, probe, mounted, cgroup, start, before_signal: None })
+        Ok(Self { id, probe, mounted, cgroup, start, before_signal: None, no_new_privs: None })
     }
 
     fn until_the_end(&mut self, limit: Option<Duration>, signals: &Signals) -> Result<End> {
-        let deadline = limit.map(|limit| Instant::now() + limit);
+        let since = Instant::now();
+        let deadline = limit.map(|limit| since + limit);
         let mut ran = self.cgroup.is_some();
+        let mut told = false;
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -170,6 +201,10 @@ impl Watched {
             let recorded = self.look()?;
             if self.cgroup.is_none() {
                 self.cgroup = self.mounted.containers(&self.id.to_string()).pop().map(|(_, cgroup)| cgroup);
+            }
+            if !told && self.cgroup.is_none() && since.elapsed() >= LONG {
+                told = true;
+                console::note("still waiting: no container of this id was started yet; Ctrl-C ends this");
             }
             let runs = self.cgroup.as_deref().is_some_and(|cgroup| !cgroups::processes(cgroup).is_empty());
             ran |= runs;
@@ -194,6 +229,9 @@ impl Watched {
     fn look(&mut self) -> Result<Vec<Recorded>> {
         let (recorded, _) = self.probe.snapshot()?;
         let begun = recorded.iter().any(|one| one.container.exec.is_some());
+        if begun && let Some(cgroup) = &self.cgroup {
+            self.no_new_privs = has_no_new_privs(cgroup).or(self.no_new_privs);
+        }
         if begun && self.start == Start::ContainerExec && !recorded.iter().any(|one| one.container.unfiltered)
         {
             self.start = Start::Filter;
@@ -230,10 +268,21 @@ fn together(recorded: &[Recorded]) -> Observation {
 
 /// Whether the container of a cgroup has a seccomp filter. `None` where that can't be seen.
 fn has_filter(cgroup: &Path) -> Option<bool> {
-    let statuses = cgroups::processes(cgroup)
-        .into_iter()
-        .filter_map(|id| fs::read_to_string(format!("/proc/{id}/status")).ok());
-    is_filtered(statuses)
+    is_filtered(statuses(cgroup))
+}
+
+/// Whether all of a container's processes run under no_new_privs, which they inherit. `None` where that can't be seen.
+fn has_no_new_privs(cgroup: &Path) -> Option<bool> {
+    let set = statuses(cgroup).filter_map(|status| {
+        status.lines().find_map(|line| line.strip_prefix("NoNewPrivs:\t").map(|value| value == "1"))
+    });
+    set.reduce(|one, other| one && other)
+}
+
+/// What proc_pid_status(5) says of each process in a cgroup.
+fn statuses(cgroup: &Path) -> impl Iterator<Item = String> {
+    let processes = cgroups::processes(cgroup).into_iter();
+    processes.filter_map(|id| fs::read_to_string(format!("/proc/{id}/status")).ok())
 }
 
 /// Whether a filter is the container's own, by the `Seccomp` of its processes' proc_pid_status(5): every process inherits that one, while

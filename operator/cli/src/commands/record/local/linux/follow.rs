@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::Result;
-use nix::{sys::signal::kill, unistd::Pid};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use portcullis_profile::recording::{Exit, Observation};
 use portcullis_trace::Progress;
 
@@ -15,6 +18,8 @@ use crate::console;
 
 /// How often a look is taken where nothing happens.
 const TICK: Duration = Duration::from_millis(200);
+/// How long a command has to end once it was asked to.
+const GRACE: Duration = Duration::from_secs(10);
 /// How many processes are named.
 const NAMED: usize = 5;
 
@@ -42,26 +47,37 @@ pub(super) struct Followed {
     /// Whether the command was executed at all.
     pub(super) started: bool,
     pub(super) took: Duration,
+    /// Whether the command was asked to end because the time was over.
+    pub(super) time_is_over: bool,
 }
 
-/// Follows until everything has ended, or, once the command itself has, until somebody asks to end.
+/// Follows until everything has ended, or, once the command itself has, until somebody asks to end. After the time, where there is a
+/// limit, the command is asked to end.
 ///
 /// Until then signals are the command's: what a terminal sends reaches it anyway, the rest is passed on.
-pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -> Result<Followed> {
+pub(super) fn until_the_end(
+    recording: &mut impl Recording,
+    signals: &Signals,
+    limit: Option<Duration>,
+) -> Result<Followed> {
     let since = Instant::now();
-    let finish = |recording: &_| finish(recording, since.elapsed());
+    let mut time = Time::new(limit);
+    let finish = |recording: &_, time: &Time| finish(recording, since.elapsed(), time);
     let (mut ended_at, mut told) = (None, false);
     loop {
         let progress = recording.advance()?;
         if progress == Progress::Done {
-            return finish(recording);
+            return finish(recording, &time);
         }
         let ended = matches!(progress, Progress::Ended(_));
-        let asked = signals.wait(TICK)?;
-        if ended && !asked.is_empty() {
+        let asked = signals.wait(time.left().min(TICK))?;
+        if !ended && let Some(signal) = time.asks() {
+            send(recording, signal);
+        }
+        if ended && (!asked.is_empty() || time.is_over()) {
             console::note(&format!("the recording ends, and these run on: {}", names(&recording.left())));
             recording.release()?;
-            return finish(recording);
+            return finish(recording, &time);
         }
         // What is about to end has a moment to do so.
         if ended && !told && ended_at.get_or_insert_with(Instant::now).elapsed() >= TICK {
@@ -74,17 +90,64 @@ pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -
             }
         }
         for asked in asked.iter().filter(|asked| !asked.by_terminal) {
-            let id = i32::try_from(recording.id()).map(Pid::from_raw);
-            // It may have ended meanwhile, which is seen by the next look.
-            let _ = id.map(|id| kill(id, asked.signal));
+            send(recording, asked.signal);
         }
     }
 }
 
-fn finish(recording: &impl Recording, took: Duration) -> Result<Followed> {
+/// Sends the command a signal. It may have ended meanwhile, which is seen by the next look.
+fn send(recording: &impl Recording, signal: Signal) {
+    let id = i32::try_from(recording.id()).map(Pid::from_raw);
+    let _ = id.map(|id| kill(id, signal));
+}
+
+/// The time that a recording has.
+struct Time {
+    /// When something is to be done next; `None` for never.
+    next: Option<Instant>,
+    asked: u8,
+}
+
+impl Time {
+    fn new(limit: Option<Duration>) -> Self {
+        Self { next: limit.map(|limit| Instant::now() + limit), asked: 0 }
+    }
+
+    fn left(&self) -> Duration {
+        self.next.map_or(Duration::MAX, |next| next.saturating_duration_since(Instant::now()))
+    }
+
+    fn is_over(&self) -> bool {
+        self.asked > 0 || self.left().is_zero()
+    }
+
+    /// The signal that asks the command to end, once its time is over: first one that it may handle.
+    fn asks(&mut self) -> Option<Signal> {
+        if !self.left().is_zero() {
+            return None;
+        }
+        self.asked += 1;
+        self.next = (self.asked == 1).then(|| Instant::now() + GRACE);
+        if self.asked > 1 {
+            console::note("the command goes on all the same, and is killed");
+            return Some(Signal::SIGKILL);
+        }
+        console::note("the time is over: the command is asked to end (SIGTERM)");
+        Some(Signal::SIGTERM)
+    }
+}
+
+fn finish(recording: &impl Recording, took: Duration, time: &Time) -> Result<Followed> {
     let seen = recording.seen()?;
     let started = seen.is_some();
-    Ok(Followed { observation: seen.unwrap_or_default(), exit: recording.exit(), started, took })
+    let time_is_over = time.asked > 0;
+    Ok(Followed {
+        observation: seen.unwrap_or_default(),
+        exit: recording.exit(),
+        started,
+        took,
+        time_is_over,
+    })
 }
 
 /// Processes with their names, the first few.

@@ -5,6 +5,7 @@ mod command;
 mod container;
 mod ebpf;
 mod follow;
+mod names;
 mod ptrace;
 mod signals;
 mod summary;
@@ -16,6 +17,7 @@ use portcullis_profile::recording::{Observation, Platform, Subject, Tally};
 use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals, user::User};
 use super::{LocalArguments, Method, product::Order};
 use crate::{
+    cluster::connection::Limit,
     commands::import::origin::Origin,
     console::{self, Console},
     verdict::Verdict,
@@ -46,17 +48,20 @@ fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Cons
         own_output: arguments.file.is_some(),
         user: arguments.user.as_deref(),
     };
+    let limit = arguments.duration.and_then(|Limit(time)| time);
     let (followed, means) = match place(arguments.method)? {
         Some(place) => {
             let mut counted = Counted::start(place, &launch)?;
-            (follow::until_the_end(&mut counted, &signals)?, "eBPF")
+            (follow::until_the_end(&mut counted, &signals, limit)?, "eBPF")
         }
         None => {
             let mut traced = Traced::start(&launch)?;
-            (follow::until_the_end(&mut traced, &signals)?, "ptrace")
+            let followed = follow::until_the_end(&mut traced, &signals, limit)?;
+            traced.say_without_rights();
+            (followed, "ptrace")
         }
     };
-    let Followed { observation, exit, started, took } = followed;
+    let Followed { observation, exit, started, took, time_is_over } = followed;
     if !started {
         // What should have become the command said why it did not.
         return Ok(Verdict::Incomplete);
@@ -68,7 +73,8 @@ fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Cons
     order.deliver(&tally, &origin, console)?;
     summary::say(&summary::Told { what: &name, means, took, tally: &tally, exit }, console);
     Ok(match exit.map(summary::code) {
-        Some(code) if code != 0 => Verdict::Exited(code),
+        // Of a command that was asked to end, how it did so says nothing.
+        Some(code) if code != 0 && !time_is_over => Verdict::Exited(code),
         _ if observation.losses.is_none() => Verdict::Yes,
         _ => Verdict::Incomplete,
     })

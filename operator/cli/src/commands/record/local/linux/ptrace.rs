@@ -4,7 +4,10 @@ use anyhow::Result;
 use portcullis_profile::recording::{Exit, Observation};
 use portcullis_trace::{Error, Progress, Tracer};
 
+use rustix::thread::CapabilitySet;
+
 use super::{command::Launch, follow::Recording, plain};
+use crate::console;
 
 /// A command that is traced.
 #[derive(Debug)]
@@ -26,6 +29,25 @@ impl Traced {
                 }
                 Err(plain(error))
             }
+        }
+    }
+}
+
+impl Traced {
+    /// Says which programs ran without the rights of their files: the kernel gives a traced process none that its tracer has not.
+    ///
+    /// Source: `cap_bprm_creds_from_file` in the kernel's security/commoncap.c.
+    pub(super) fn say_without_rights(&self) {
+        let own = rustix::thread::capabilities(None);
+        if own.is_ok_and(|own| own.effective.contains(CapabilitySet::SYS_PTRACE)) {
+            return;
+        }
+        for (program, rights) in self.tracer.programs_with_rights() {
+            console::note(&format!(
+                "{} ran without the rights of its file ({rights}), because it was traced, so what it calls with them is missing: \
+                 record as root",
+                program.display()
+            ));
         }
     }
 }
