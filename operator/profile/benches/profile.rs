@@ -12,8 +12,11 @@ use portcullis_profile::{
 fn profile(c: &mut Criterion) {
     let profile = &runtime_default(Arch::X86_64).expect("x86-64 has one").profile;
     let document = profile.render();
-    let context =
-        LintContext { node_architectures: BTreeSet::from([Arch::X86_64]), oldest_runc: Some((1, 1)) };
+    let context = LintContext {
+        node_architectures: BTreeSet::from([Arch::X86_64]),
+        oldest_runc: Some((1, 1)),
+        is_whole: true,
+    };
 
     let mut group = c.benchmark_group("runtime_default");
     group.throughput(Throughput::Bytes(document.len() as u64));

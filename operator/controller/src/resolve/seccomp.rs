@@ -55,7 +55,7 @@ pub(super) fn check(
     architectures: &BTreeSet<Arch>,
     budget: &Budget,
 ) -> Result<Vec<ProfileWarning>, Stall> {
-    let context = LintContext { node_architectures: architectures.clone(), oldest_runc: None };
+    let context = LintContext { node_architectures: architectures.clone(), ..LintContext::default() };
     let mut warnings = Vec::new();
     for part in parts {
         for finding in lint_within(&part.document, &context, budget) {

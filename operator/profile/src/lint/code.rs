@@ -328,9 +328,9 @@ codes! {
         source: "measured, operator/profile/data/privileges.tsv; runc libcontainer/standard_init_linux.go, finalizeNamespace after seccomp.InitSeccomp",
     }
     NothingStarts = "SP045" Error {
-        title: "Rules deny what no container starts without",
-        consequence: "No container starts with the profile, whatever its runtime and its program: a runtime executes the program under the filter, and says by a message that it is ready, and a program has to end.",
-        remedy: "Take the calls named out of the rule. To keep a container from starting other programs, leave them out of its image: a filter can't tell the first execve from the next.",
+        title: "What no container does without is denied",
+        consequence: "Under the filter a runtime executes the program (execve), runc says by a message that it is ready (write), and a program ends (exit_group; where that fails it takes exit, where it is killed for it every end is a crash). Without them no container starts, or none ends well.",
+        remedy: "Allow the calls named. To keep a container from starting other programs, leave them out of its image: a filter can't tell the first execve from the next.",
         source: "measured with runc 1.1.5 and crun 1.8.1, operator/profile/src/runtime_base.rs, INDISPENSABLE; runc libcontainer/standard_init_linux.go, after seccomp.InitSeccomp",
     }
     ProgramTooLong = "SP050" Warning {

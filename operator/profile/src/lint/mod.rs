@@ -35,6 +35,8 @@ pub struct LintContext {
     pub node_architectures: BTreeSet<Arch>,
     /// The oldest runc (major, minor) on the nodes; `None` where nothing is known of it.
     pub oldest_runc: Option<(u32, u32)>,
+    /// The profile is a container's whole filter: a file for a runtime. Others may be a part that bases complete, or be audited.
+    pub is_whole: bool,
 }
 
 /// One thing that is wrong with a profile.

@@ -26,17 +26,14 @@ fn needed(escalation: bool) -> Vec<&'static str> {
 
 pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     let path = || "syscalls".to_owned();
-    nothing_starts(subject, findings);
-    // What a rule denies was said.
-    let is_said =
-        |name: &&str| runtime_base::INDISPENSABLE.contains(name) && subject.decider_of(name).is_some();
+    let said = nothing_starts(subject, findings);
     let mut always = denied(subject, ALWAYS);
-    always.retain(|name| !is_said(name));
+    always.retain(|name| !said.contains(name));
     if !always.is_empty() {
         findings.push(Code::AlwaysNeeded, path(), || format!("{} denied", are(&always)));
     }
     let mut runc = denied(subject, &needed(false));
-    runc.retain(|name| !is_said(name));
+    runc.retain(|name| !said.contains(name));
     if !runc.is_empty() {
         let kills =
             matches!(subject.profile.default_action, Action::Kill | Action::KillThread | Action::KillProcess);
@@ -51,24 +48,50 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
-/// Rules that deny, whatever the arguments, what no container starts without. A default that denies it is no error: such a profile may be one
-/// of several that are composed, or be meant for an audit.
-fn nothing_starts(subject: &Subject<'_>, findings: &mut Findings) {
-    let mut by_rule: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
-    for &name in runtime_base::INDISPENSABLE {
-        let decider = subject.decider_of(name);
-        let denies = |position: &usize| {
-            subject.rule(*position).is_some_and(|rule| Outcome::of_rule(rule).passage() == Passage::Denied)
-        };
-        if let Some(position) = decider.filter(denies) {
-            by_rule.entry(position).or_default().push(name);
+/// Whether no container works where a call has this outcome.
+///
+/// A program whose `exit_group` fails ends by `exit`, as glibc and musl do; one that is killed for it can end in no other way.
+fn stops_everything(name: &str, outcome: Outcome) -> bool {
+    let is_denied = outcome.passage() == Passage::Denied;
+    is_denied
+        && (runtime_base::INDISPENSABLE.contains(&name)
+            || name == "exit_group" && outcome.action() != Action::Errno)
+}
+
+/// Rules by which no container works, whatever the arguments; and a default that does, where the profile is a whole filter.
+fn nothing_starts(subject: &Subject<'_>, findings: &mut Findings) -> Vec<&'static str> {
+    let mut by_rule: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
+    let mut by_default: Vec<&'static str> = Vec::new();
+    for name in runtime_base::INDISPENSABLE.iter().copied().chain(["exit_group"]) {
+        match subject.decider_of(name) {
+            Some(position) => {
+                let outcome = subject.rule(position).map(Outcome::of_rule);
+                if outcome.is_some_and(|outcome| stops_everything(name, outcome)) {
+                    by_rule.entry(position).or_default().push(name);
+                }
+            }
+            None if subject.context.is_whole
+                && subject.fate(name) == Fate::Denied
+                && stops_everything(name, Outcome::of_default(subject.profile)) =>
+            {
+                by_default.push(name);
+            }
+            None => {}
         }
     }
+    if !by_default.is_empty() {
+        findings.push(Code::NothingStarts, "defaultAction".to_owned(), || {
+            format!("{} denied, because no rule allows what the default denies", are(&by_default))
+        });
+    }
+    let mut said = by_default;
     for (position, names) in by_rule {
         findings.push(Code::NothingStarts, format!("syscalls[{position}]"), || {
             format!("{} denied, whatever the arguments", are(&names))
         });
+        said.extend(names);
     }
+    said
 }
 
 /// Which of the calls only newer versions make: whoever runs an older one needs not mind them.

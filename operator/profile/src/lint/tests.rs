@@ -11,7 +11,11 @@ use crate::{
 use cases::{Case, allowing, arg, cases, denying, denying_but_openat, rule};
 
 fn context() -> LintContext {
-    LintContext { node_architectures: BTreeSet::from([Arch::X86_64]), oldest_runc: Some((1, 1)) }
+    LintContext {
+        node_architectures: BTreeSet::from([Arch::X86_64]),
+        oldest_runc: Some((1, 1)),
+        ..LintContext::default()
+    }
 }
 
 fn read(document: &str) -> Profile {
@@ -65,7 +69,8 @@ fn finds_nothing_in_a_profile_without_traps() {
 #[test]
 fn refuses_nothing_of_the_runtime_defaults() {
     for default in crate::runtime_defaults() {
-        let context = LintContext { node_architectures: BTreeSet::from([default.arch]), oldest_runc: None };
+        let context =
+            LintContext { node_architectures: BTreeSet::from([default.arch]), ..LintContext::default() };
         let findings = lint(&default.profile, &context);
         let worse = findings.iter().filter(|finding| finding.severity > Severity::Info);
         // i386 has a socketcall that no filter sees through, and every runtime allows it.
@@ -117,7 +122,8 @@ fn rules_that_load_exactly_are_no_error() {
     assert!(findings.iter().all(|finding| finding.severity < Severity::Error), "{findings:#?}");
 }
 
-/// A default that denies what no container starts without may be a part of a profile; a rule that does is an error.
+/// A default that denies what no container starts without may be a part of a profile; a rule that does is an error, and so is the default
+/// of a whole filter.
 #[test]
 fn what_no_container_starts_without_is_an_error_to_deny() {
     let refused = |rules: &str| {
@@ -131,6 +137,21 @@ fn what_no_container_starts_without_is_an_error_to_deny() {
     assert!(
         !refused(&rule("write", "ERRNO", &arg(0, "EQ", 9, 0))) && !refused(&rule("execveat", "KILL", ""))
     );
+    // A program whose exit_group fails ends by exit.
+    assert!(!refused(&rule("exit_group", "ERRNO", "")) && refused(&rule("exit_group", "TRAP", "")));
+    let errors = |document: &str, is_whole: bool| {
+        let findings = lint(&read(document), &LintContext { is_whole, ..context() });
+        let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| (finding.path, finding.message)).collect::<Vec<_>>()
+    };
+    let nothing = r#"{"defaultAction":"SCMP_ACT_KILL_PROCESS","syscalls":[]}"#;
+    let why = "execve, write, exit_group are denied, because no rule allows what the default denies";
+    assert_eq!(errors(nothing, true), [("defaultAction".to_owned(), why.to_owned())]);
+    assert_eq!(errors(nothing, false), []);
+    let some = r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["execve","write"],"action":"SCMP_ACT_ALLOW"}]}"#;
+    assert_eq!(errors(some, true), []);
+    let logged = r#"{"defaultAction":"SCMP_ACT_LOG"}"#;
+    assert_eq!(errors(logged, true), []);
 }
 
 #[test]

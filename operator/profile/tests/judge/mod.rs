@@ -14,8 +14,10 @@ use portcullis_profile::{
 
 /// Whether a profile of some parts may be served.
 pub(crate) fn judge(parts: &[Profile], budget: &Budget) -> bool {
-    let context =
-        LintContext { node_architectures: BTreeSet::from([Arch::X86_64, Arch::Aarch64]), oldest_runc: None };
+    let context = LintContext {
+        node_architectures: BTreeSet::from([Arch::X86_64, Arch::Aarch64]),
+        ..LintContext::default()
+    };
     let parts: Vec<Profile> = parts.iter().cloned().map(Profile::with_unique_names).collect();
     let named: Vec<NamedProfile<'_>> =
         parts.iter().map(|profile| NamedProfile { name: "part", profile }).collect();

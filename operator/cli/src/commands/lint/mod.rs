@@ -4,7 +4,7 @@ mod json;
 mod sarif;
 mod text;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
@@ -16,7 +16,7 @@ use portcullis_profile::{
 use crate::{
     console::{self, Console},
     example::{self, Example},
-    input::{self, Loaded, Position, Unreadable},
+    input::{self, Format, Loaded, Position, Unreadable},
     platform::{self, Container},
     verdict::Verdict,
 };
@@ -106,8 +106,7 @@ impl Report<'_> {
 
 pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
     let Arguments { files, output, strict, arch, runc_version, container } = arguments;
-    let context =
-        LintContext { node_architectures: arch.iter().copied().collect(), oldest_runc: *runc_version };
+    let node_architectures: BTreeSet<Arch> = arch.iter().copied().collect();
     let container = container.on(arch.first().copied().unwrap_or_else(platform::host_arch));
     let files: Vec<_> = files.iter().map(|path| input::read(path, &container)).collect();
     let mut report = Report { findings: Vec::new(), unreadable: Vec::new(), profiles: 0 };
@@ -122,6 +121,11 @@ pub(crate) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
                         Ok(loaded) => {
                             report.profiles += 1;
                             report.findings.extend(of_file(loaded));
+                            let context = LintContext {
+                                node_architectures: node_architectures.clone(),
+                                oldest_runc: *runc_version,
+                                is_whole: matches!(loaded.source.format, Format::Oci | Format::Docker),
+                            };
                             let findings = lint(&loaded.profile, &context);
                             report
                                 .findings

@@ -401,7 +401,7 @@ fn startup_and_limits() -> Vec<Case> {
             "INDISPENSABLE",
             allowing(r#"{"names":["write","exit","exit_group"],"action":"SCMP_ACT_TRAP"}"#),
             "syscalls[0]",
-            "exit_group, write are denied",
+            "write, exit_group are denied",
         ),
         case(Code::RuntimeCalls, "standard_init_linux.go", denying(""), "syscalls", "openat is denied"),
         case(
