@@ -9,6 +9,7 @@
 #   make soak           the long forms of the end-to-end tests, and crun's table of privileges measured again
 #   make privileges     what runc and crun keep when a filter answers their own calls (RUNTIMES="runc@1.5.3 crun@sid")
 #   make runtime-base   whether each runtime starts containers under exactly the calls that are said to be its own (RUNTIMES as above)
+#   make test-kernels   recording on Linux 5.10 to the newest, on x86-64 and arm64, in emulated machines (KERNELS="arm64@bookworm")
 #   make cli            kubectl-seccomp, one static binary, in target/cli/<processor>/
 #   make generate       crds/, deploy/ and the generated pages of docs/
 #   make clean-cluster  the local cluster, without traces
@@ -24,10 +25,10 @@ CARGO_FUZZ_VERSION := 0.13.2
 FUZZ := .tools/bin/cargo-fuzz
 RUNS ?= 10000000
 
-.PHONY: help setup demo test test-unit test-e2e lint advisories bench bench-cli fuzz soak privileges runtime-base cli generate cluster image clean-cluster
+.PHONY: help setup demo test test-unit test-e2e lint advisories bench bench-cli fuzz soak privileges runtime-base test-kernels cli generate cluster image clean-cluster
 
 help:
-	@sed -n '3,15p' $(MAKEFILE_LIST) | sed 's/^#   //'
+	@sed -n '3,16p' $(MAKEFILE_LIST) | sed 's/^#   //'
 
 # What cargo itself needs before the harness can install the rest: a linker, libseccomp for the property tests, strace for those of
 # its import, a compiler and headers for the eBPF programs, and containers for the tests of recording one and of what runtimes do.
@@ -111,6 +112,18 @@ privileges: setup
 # As above; some minutes.
 runtime-base: setup
 	cargo run --package portcullis-runtimes -- base $(foreach runtime,$(RUNTIMES),--runtime $(runtime))
+
+# Needs root, apt and rustup; some ten minutes.
+KERNEL_PACKAGES := qemu-system-x86 qemu-system-arm cpio
+
+test-kernels: setup
+	@if ! dpkg --status $(KERNEL_PACKAGES) >/dev/null 2>&1; then \
+	  [ "$$(id --user)" = 0 ] || { echo 'Not root: run "apt-get install $(KERNEL_PACKAGES)" as root first' >&2; exit 1; }; \
+	  echo '==> Installing Debian packages: $(KERNEL_PACKAGES)'; \
+	  apt-get update --quiet=2; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 --no-install-recommends --no-remove $(KERNEL_PACKAGES) >/dev/null; \
+	fi
+	cargo run --quiet --package portcullis-kernels -- $(foreach kernel,$(KERNELS),--kernel $(kernel))
 
 # Static, so that it runs on any Linux of the same processor. Relocations are packed (DT_RELR), which makes it 0.9 MiB smaller.
 CLI_TARGET := $(shell uname --machine)-unknown-linux-gnu

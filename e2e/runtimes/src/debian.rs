@@ -15,6 +15,8 @@ use crate::command::output;
 pub struct Debian<'a> {
     folder: &'a Path,
     suite: &'a str,
+    /// Another than the machine's.
+    architecture: Option<&'a str>,
 }
 
 impl<'a> Debian<'a> {
@@ -23,6 +25,18 @@ impl<'a> Debian<'a> {
     /// # Errors
     /// Where apt is missing, or its mirror can't be reached.
     pub fn new(folder: &'a Path, suite: &'a str) -> Result<Self> {
+        Self::made(folder, suite, None)
+    }
+
+    /// The suite for another architecture, as Debian names it.
+    ///
+    /// # Errors
+    /// As those of [`Debian::new`].
+    pub fn of(folder: &'a Path, suite: &'a str, architecture: &'a str) -> Result<Self> {
+        Self::made(folder, suite, Some(architecture))
+    }
+
+    fn made(folder: &'a Path, suite: &'a str, architecture: Option<&'a str>) -> Result<Self> {
         let wanted = [
             "indextargets",
             "--format",
@@ -41,7 +55,7 @@ impl<'a> Debian<'a> {
         let keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
         fs::write(folder.join("sources.list"), format!("deb [signed-by={keys}] {mirror} {suite} main\n"))?;
         fs::write(folder.join("status"), "")?;
-        let debian = Self { folder, suite };
+        let debian = Self { folder, suite, architecture };
         output(&mut debian.apt("apt-get", &["update"]))?;
         Ok(debian)
     }
@@ -54,6 +68,15 @@ impl<'a> Debian<'a> {
         let said = output(&mut self.apt("apt-cache", &["show", "--no-all-versions", package]))?;
         let version = said.lines().find_map(|line| line.strip_prefix("Version: "));
         Ok(version.with_context(|| format!("{} has no {package}", self.suite))?.to_owned())
+    }
+
+    /// The packages whose names match an extended regular expression.
+    ///
+    /// # Errors
+    /// Where apt fails.
+    pub fn search(&self, pattern: &str) -> Result<Vec<String>> {
+        let said = output(&mut self.apt("apt-cache", &["search", "--names-only", pattern]))?;
+        Ok(said.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
     }
 
     /// A package and all that it depends on.
@@ -109,6 +132,10 @@ impl<'a> Debian<'a> {
             "APT::Sandbox::User=root".to_owned(),
         ] {
             apt.arg("-o").arg(option);
+        }
+        if let Some(architecture) = self.architecture {
+            apt.args(["-o", &format!("APT::Architecture={architecture}"), "-o"]);
+            apt.arg(format!("APT::Architectures={architecture}"));
         }
         apt.args(arguments);
         apt

@@ -175,17 +175,19 @@ __noinline __u64 component_hash(const struct name *name)
 		return 0;
 	__u64 v0 = path_key[0] ^ 0x736f6d6570736575ULL, v1 = path_key[1] ^ 0x646f72616e646f6dULL;
 	__u64 v2 = path_key[0] ^ 0x6c7967656e657261ULL, v3 = path_key[1] ^ 0x7465646279746573ULL;
-	const __u64 *words = (const __u64 *)name->text;
-	__u32 length = name->length & (NAME_BYTES - 1), whole = length / 8;
+	__u32 length = name->length & (NAME_BYTES - 1);
+	/* A compiler that knows this bound drops the loop's own, and the verifier of Linux 6.1 does not see one in the comparison. */
+	asm volatile("" : "+r"(length));
 	__u64 level = name->level;
 	SIP_ABSORB(level);
-	for (__u32 i = 0; i < NAME_BYTES / 8; i++) {
-		if (i >= whole)
+	for (__u32 at = 0; at < NAME_BYTES; at += 8) {
+		if (at + 8 > length)
 			break;
-		SIP_ABSORB(words[i]);
+		SIP_ABSORB(*(const __u64 *)(name->text + at));
 	}
 	/* The last word: what is left of the name, and how long it all was. */
-	__u64 last = words[whole & (NAME_BYTES / 8 - 1)] & ((1ULL << 8 * (length % 8)) - 1);
+	__u64 last = *(const __u64 *)(name->text + (length & (NAME_BYTES - 8)));
+	last &= (1ULL << 8 * (length % 8)) - 1;
 	last |= (__u64)(length + 8) << 56;
 	SIP_ABSORB(last);
 	v2 ^= 0xff;
@@ -202,6 +204,7 @@ struct search {
 	__u32 free; /* the first free slot */
 	__u32 left; /* how many are free */
 	__u32 taken; /* how many are the group's */
+	__u32 fresh; /* whether the free one was made the owner's */
 };
 
 /* The slot of an owner, or NO_SLOT. */
@@ -232,25 +235,25 @@ __noinline __u32 look_for_slot(__u64 owner, struct search *search)
 }
 
 /*
- * The slot of an owner, or a free one made the owner's. A group may take twice as many as are left: however many one has, there is room
- * for the next.
+ * The slot of an owner, or a free one made the owner's; none where there is none. A group may take twice as many as are left: however many
+ * one has, there is room for the next.
  */
-static __always_inline __u32 slot_of(__u64 owner, __u64 group, bool *fresh)
+static __always_inline struct slot *slot_of(__u64 owner, __u64 group, struct search *search, __u32 *index)
 {
-	struct search search = { .group = group };
-	__u32 found = look_for_slot(owner, &search);
-	if (found != NO_SLOT)
-		return found;
-	if (group && search.taken >= 2 * search.left)
-		return NO_SLOT;
-	__u32 free = search.free;
-	struct slot *slot = bpf_map_lookup_elem(&slots, &free);
+	*search = (struct search){ .group = group };
+	*index = look_for_slot(owner, search);
+	if (*index != NO_SLOT)
+		return bpf_map_lookup_elem(&slots, index);
+	if (group && search->taken >= 2 * search->left)
+		return 0;
+	*index = search->free;
+	struct slot *slot = bpf_map_lookup_elem(&slots, index);
 	if (!slot)
-		return NO_SLOT;
+		return 0;
 	__u64 before = __sync_val_compare_and_swap(&slot->owner, 0, owner);
-	*fresh = !before;
+	search->fresh = !before;
 	/* Another processor was faster: with the same container, or with another one; then the next call tries again. */
-	return !before || before == owner ? free : NO_SLOT;
+	return !before || before == owner ? slot : 0;
 }
 
 struct place {
@@ -258,10 +261,21 @@ struct place {
 	__u64 hashes[MAX_DEPTH];
 	__u64 owner;
 	__u32 level; /* the cgroup's own */
-	__u32 depth; /* how many levels were read */
-	__u32 scope_level; /* 0 where the scope is the whole machine */
-	__u32 container_level; /* 0 for none */
-	__u32 has_pod;
+	__u8 depth; /* how many levels were read */
+	__u8 scope_level; /* 0 where the scope is the whole machine */
+	__u8 container_level; /* 0 for none */
+	__u8 has_pod;
+};
+
+/*
+ * What is needed at one time or another while a place is looked at. Up to Linux 6.12 the stacks of a program and of all that it calls
+ * have 512 bytes together, each rounded up to 32.
+ */
+union scratch {
+	struct name name;
+	struct target target;
+	struct search search;
+	__u64 cgroup;
 };
 
 static __always_inline bool read_name(struct cgroup *cgroup, struct name *name)
@@ -311,11 +325,11 @@ static __always_inline struct cgroup *climb(struct cgroup *cgroup, int depth, __
 	return cgroup;
 }
 
-static __always_inline struct wanted *wanted_by_id(struct place *place)
+static __always_inline struct wanted *wanted_by_id(struct place *place, struct target *container)
 {
-	struct target container = { .kind = TARGET_CONTAINER };
-	__builtin_memcpy(container.words, place->identity.id, sizeof(container.words));
-	return bpf_map_lookup_elem(&targets, &container);
+	container->kind = TARGET_CONTAINER;
+	__builtin_memcpy(container->words, place->identity.id, sizeof(container->words));
+	return bpf_map_lookup_elem(&targets, container);
 }
 
 /*
@@ -323,9 +337,9 @@ static __always_inline struct wanted *wanted_by_id(struct place *place)
  * one that is the container. Nothing depends on an earlier step of a walk but numbers that the verifier need not tell apart.
  * Returns false where the cgroup is too deep or its names can't be read.
  */
-static __always_inline bool walk(struct cgroup *from, struct place *place)
+static __always_inline bool walk(struct cgroup *from, struct place *place, union scratch *scratch)
 {
-	struct name name = {};
+	struct name *name = &scratch->name;
 	int level = FIELD(from, level);
 	if (level < 0)
 		return false;
@@ -347,12 +361,12 @@ static __always_inline bool walk(struct cgroup *from, struct place *place)
 		level = depth - i;
 		if (level <= 0)
 			break;
-		if (!read_name(cgroup, &name))
+		if (!read_name(cgroup, name))
 			return false;
-		name.level = level;
-		place->hashes[level & (MAX_DEPTH - 1)] = component_hash(&name);
-		containers |= container_id(&name, &place->identity) << (level & (MAX_DEPTH - 1));
-		pods |= pod_uid(&name, &place->identity) << (level & (MAX_DEPTH - 1));
+		name->level = level;
+		place->hashes[level & (MAX_DEPTH - 1)] = component_hash(name);
+		containers |= container_id(name, &place->identity) << (level & (MAX_DEPTH - 1));
+		pods |= pod_uid(name, &place->identity) << (level & (MAX_DEPTH - 1));
 		cgroup = above(cgroup);
 	}
 	if (!in_scope(place))
@@ -367,53 +381,53 @@ static __always_inline bool walk(struct cgroup *from, struct place *place)
 	/* A cluster in a container: where that is watched by its id, all in it is its own. */
 	if (outer != chosen) {
 		cgroup = climb(from, depth, outer);
-		if (!read_name(cgroup, &name) || !container_id(&name, &place->identity))
+		if (!read_name(cgroup, name) || !container_id(name, &place->identity))
 			return false;
-		if (wanted_by_id(place)) {
+		if (wanted_by_id(place, &scratch->target)) {
 			chosen = outer;
 			pairs = 0;
 		}
 	}
 	cgroup = climb(from, depth, chosen);
-	if (!read_name(cgroup, &name) || !container_id(&name, &place->identity))
+	if (!read_name(cgroup, name) || !container_id(name, &place->identity))
 		return false;
 	place->owner = cgroup_id(cgroup);
 	place->container_level = FIELD(cgroup, level);
-	place->has_pod = pairs && read_name(above(cgroup), &name) && pod_uid(&name, &place->identity);
+	place->has_pod = pairs && read_name(above(cgroup), name) && pod_uid(name, &place->identity);
 	return true;
 }
 
 /* The target that wants the place: by container, by pod, or by a path above it. The last may make the owner a cgroup without an id. */
-static __always_inline struct wanted *wanted_by(struct place *place)
+static __noinline struct wanted *wanted_by(struct place *place, struct target *other)
 {
 	struct wanted *best = 0;
-	struct target other = {};
 	if (scope && !place->scope_level)
 		return 0;
 	if (place->container_level)
-		best = wanted_by_id(place);
+		best = wanted_by_id(place, other);
+	__builtin_memset(other, 0, sizeof(*other));
 	if (!best && place->has_pod) {
-		other.kind = place->identity.pod_kind;
-		other.words[0] = place->identity.pod[0];
-		other.words[1] = place->identity.pod[1];
-		best = bpf_map_lookup_elem(&targets, &other);
-		other.words[0] = other.words[1] = 0;
+		other->kind = place->identity.pod_kind;
+		other->words[0] = place->identity.pod[0];
+		other->words[1] = place->identity.pod[1];
+		best = bpf_map_lookup_elem(&targets, other);
+		other->words[0] = other->words[1] = 0;
 	}
 	for (__u32 level = 1; level < MAX_DEPTH; level++) {
 		if (best || level > place->depth)
 			break;
-		other.words[0] += place->hashes[level];
-		other.kind = TARGET_CGROUP;
-		best = bpf_map_lookup_elem(&targets, &other);
+		other->words[0] += place->hashes[level];
+		other->kind = TARGET_CGROUP;
+		best = bpf_map_lookup_elem(&targets, other);
 		if (best) {
-			place->owner = other.words[0] | 1ULL << 63;
+			place->owner = other->words[0] | 1ULL << 63;
 			place->container_level = level;
 			place->has_pod = 0;
 			break;
 		}
-		other.kind = TARGET_BELOW;
+		other->kind = TARGET_BELOW;
 		if (level < place->container_level)
-			best = bpf_map_lookup_elem(&targets, &other);
+			best = bpf_map_lookup_elem(&targets, other);
 	}
 	return best;
 }
@@ -442,24 +456,24 @@ static __always_inline void describe(struct slot *slot, struct place *place, str
 static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made, struct known *out)
 {
 	struct place place = {};
+	union scratch scratch = {};
 	out->generation = generation;
 	out->slot = NO_SLOT;
 	out->mode = 0;
 	/* What was not read to the root is nobody's. */
-	if (!walk(cgroup, &place)) {
+	if (!walk(cgroup, &place, &scratch)) {
 		lost(LOSS_TOO_DEEP);
 		place.depth = place.container_level = place.has_pod = 0;
 	}
-	struct wanted *wanted = wanted_by(&place);
+	struct wanted *wanted = wanted_by(&place, &scratch.target);
 	if (wanted) {
-		bool fresh = false;
-		__u64 group = wanted->group;
-		__u32 index = slot_of(place.owner, group, &fresh);
-		struct slot *slot = bpf_map_lookup_elem(&slots, &index);
+		struct slot *slot = slot_of(place.owner, wanted->group, &scratch.search, &out->slot);
+		__u32 fresh = scratch.search.fresh;
 		if (!slot) {
+			out->slot = NO_SLOT;
 			/* Not remembered: a slot may become free. */
 			lost(LOSS_NO_SLOT);
-			struct group *of = bpf_map_lookup_elem(&groups, &group);
+			struct group *of = bpf_map_lookup_elem(&groups, &wanted->group);
 			if (of)
 				__sync_fetch_and_add(&of->no_room, 1);
 			return 0;
@@ -477,11 +491,10 @@ static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made
 		slot->tag = wanted->tag;
 		slot->mode = wanted->mode;
 		slot->flags |= SLOT_READY;
-		out->slot = index;
 		out->mode = wanted->mode;
 	}
-	__u64 id = cgroup_id(cgroup);
-	if (bpf_map_update_elem(&cgroups, &id, out, BPF_ANY))
+	scratch.cgroup = cgroup_id(cgroup);
+	if (bpf_map_update_elem(&cgroups, &scratch.cgroup, out, BPF_ANY))
 		lost(LOSS_UNCACHED);
 	return 0;
 }

@@ -14,6 +14,17 @@
 
 #define RELOCATED __attribute__((preserve_access_index))
 
+/*
+ * An index of a table with `size` entries, a power of two. Where a compiler has seen the index compared, it drops the mask; and the
+ * verifier of Linux 6.1 does not conclude from a comparison of a register's low half that the whole of it is bounded. What goes
+ * through the barrier may have changed, so the mask stays.
+ */
+static __always_inline __u64 within(__u64 index, __u64 size)
+{
+	asm volatile("" : "+r"(index));
+	return index & (size - 1);
+}
+
 struct thread_info {
 	unsigned long flags;
 #ifdef __TARGET_ARCH_x86

@@ -84,7 +84,7 @@ static __always_inline void note_arguments(struct pt_regs *regs, __u32 slot, __u
 {
 	if (number >= NATIVE_CALLS)
 		return;
-	__u8 kept = kept_arguments[number & (NATIVE_CALLS - 1)];
+	__u8 kept = kept_arguments[within(number, NATIVE_CALLS)];
 	if (!kept)
 		return;
 	__u32 where = number << 16 | denied;
@@ -140,7 +140,7 @@ static __noinline int note_compat(__u32 slot, __u64 number)
 	struct slot *header = slot_at(slot);
 	if (!of || !header)
 		return 0;
-	struct call *call = &of->native[number & (NATIVE_CALLS - 1)];
+	struct call *call = &of->native[within(number, NATIVE_CALLS)];
 	if (count(call)) {
 		header->last_new_at = call->first_at;
 		if (!header->compat_at)
@@ -158,7 +158,7 @@ static __noinline int note_denial(__u32 slot, __u32 arch, __u64 number)
 	struct slot *header = slot_at(slot);
 	if (!of || !header)
 		return 0;
-	struct call *call = &of->native[number & (NATIVE_CALLS - 1)];
+	struct call *call = &of->native[within(number, NATIVE_CALLS)];
 	if (count(call) && !header->denied_at)
 		header->denied_at = call->first_at;
 	return 0;
@@ -178,7 +178,7 @@ static __always_inline void note_call(__u32 slot, __u32 arch, __u64 number)
 	struct calls *of = bpf_map_lookup_elem(&calls, &slot);
 	if (!of)
 		return;
-	struct call *call = &of->native[number & (NATIVE_CALLS - 1)];
+	struct call *call = &of->native[within(number, NATIVE_CALLS)];
 	if (count(call)) {
 		struct slot *header = slot_at(slot);
 		if (header)

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use aya::programs::ProgramError;
+
 use crate::Target;
 
 /// What can go wrong with a probe.
@@ -58,13 +60,14 @@ pub enum Error {
     Load(#[source] Box<aya::EbpfError>),
     /// A program.
     #[error(
-        "the kernel refuses the probe's program for {tracepoint}: {source}; CAP_BPF and CAP_PERFMON are needed, and Linux 5.15 or later"
+        "the kernel refuses the probe's program for {tracepoint}: {}; CAP_BPF and CAP_PERFMON are needed, and Linux 5.15 or later",
+        described(refusal)
     )]
     Program {
         /// Where it would run.
         tracepoint: &'static str,
-        /// The kernel's answer.
-        source: Box<aya::programs::ProgramError>,
+        /// The kernel's answer; no source, because that would be shown with the verifier's whole log.
+        refusal: Box<ProgramError>,
     },
     /// A map.
     #[error("can't {what} the probe's map {map}: {source}")]
@@ -96,6 +99,23 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
+/// A refusal without the verifier's whole log, which has a line for each instruction.
+fn described(refusal: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = refusal else { return refusal.to_string() };
+    match reason(&verifier_log.to_string()) {
+        Some(reason) => format!("{io_error}; the verifier says: {reason}"),
+        None => io_error.to_string(),
+    }
+}
+
+/// Why the verifier refused a program: the last line of its log but for statistics.
+fn reason(log: &str) -> Option<&str> {
+    let is_statistic = |line: &str| {
+        ["processed ", "verification time ", "stack depth "].iter().any(|word| line.starts_with(word))
+    };
+    log.lines().map(str::trim).rfind(|line| !line.is_empty() && !is_statistic(line))
+}
+
 #[cfg(test)]
 mod tests {
     use rustix::io::Errno;
@@ -114,5 +134,16 @@ mod tests {
             assert!(said.contains("AppArmor") && said.contains("SELinux"), "{said}");
         }
         assert!(!said(Errno::NOSPC).contains("AppArmor"));
+    }
+
+    #[test]
+    fn of_the_verifiers_log_the_reason_alone_is_said() {
+        let log = "0: R1=ctx() R10=fp0\n188: (18) r1 = 0xffff\n190: (0f) r1 += r9\n\
+                   math between map_value pointer and register with unbounded min value is not allowed\n\
+                   verification time 120 usec\nstack depth 64+48\nprocessed 192 insns (limit 1000000)\n\n";
+        let said = "math between map_value pointer and register with unbounded min value is not allowed";
+        assert_eq!(reason(log), Some(said));
+        assert_eq!(reason("processed 0 insns\n"), None);
+        assert_eq!(reason(""), None);
     }
 }

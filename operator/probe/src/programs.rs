@@ -115,7 +115,7 @@ impl Programs {
     }
 
     fn attach_one(&mut self, name: &str, tracepoint: &'static str, links: &Path) -> Result<(), Error> {
-        let failed = |source: ProgramError| Error::Program { tracepoint, source: Box::new(source) };
+        let failed = |refusal: ProgramError| Error::Program { tracepoint, refusal: Box::new(refusal) };
         let Some(program) = self.ebpf.program_mut(name) else { return Ok(()) };
         let link: FdLink = match program {
             Program::BtfTracePoint(program) => {
@@ -193,7 +193,7 @@ fn load_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
             // The raw object has no programs that need task storage.
             _ => Ok(()),
         };
-        loaded.map_err(|source| Error::Program { tracepoint, source: Box::new(source) })?;
+        loaded.map_err(|refusal| Error::Program { tracepoint, refusal: Box::new(refusal) })?;
     }
     Ok(())
 }
@@ -201,7 +201,7 @@ fn load_all(ebpf: &mut Ebpf, btf: &Btf) -> Result<(), Error> {
 /// Whether the kernel refused for want of a capability (EPERM, EACCES without a word of the verifier).
 fn denied(error: &Error) -> bool {
     match error {
-        Error::Program { source, .. } => match source.as_ref() {
+        Error::Program { refusal, .. } => match refusal.as_ref() {
             ProgramError::LoadError { io_error, .. } => {
                 io_error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
             }
