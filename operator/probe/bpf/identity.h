@@ -480,6 +480,12 @@ static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made
 		out->slot = index;
 		out->mode = wanted->mode;
 	}
+	/* A static pod's name is a hash that says nothing of when its pod came. */
+	if (!wanted && made && place.has_pod && place.container_level == place.level && place.identity.pod_kind == TARGET_POD) {
+		struct uid uid = { .words = { place.identity.pod[0], place.identity.pod[1] } };
+		__u64 now = bpf_ktime_get_ns();
+		bpf_map_update_elem(&strangers, &uid, &now, BPF_NOEXIST);
+	}
 	__u64 id = cgroup_id(cgroup);
 	if (bpf_map_update_elem(&cgroups, &id, out, BPF_ANY))
 		lost(LOSS_UNCACHED);

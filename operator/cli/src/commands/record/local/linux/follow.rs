@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use nix::{sys::signal::kill, unistd::Pid};
-use portcullis_profile::recording::{Exit, Observation};
+use portcullis_profile::recording::{Exit, Mark, Observation};
 use portcullis_trace::Progress;
 
 use super::signals::Signals;
@@ -49,19 +49,21 @@ pub(super) struct Followed {
 /// Until then signals are the command's: what a terminal sends reaches it anyway, the rest is passed on.
 pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -> Result<Followed> {
     let since = Instant::now();
-    let finish = |recording: &_| finish(recording, since.elapsed());
     let (mut ended_at, mut told) = (None, false);
     loop {
         let progress = recording.advance()?;
         if progress == Progress::Done {
-            return finish(recording);
+            return finish(recording, since.elapsed(), told);
         }
         let ended = matches!(progress, Progress::Ended(_));
         let asked = signals.wait(TICK)?;
         if ended && !asked.is_empty() {
-            console::note(&format!("the recording ends, and these run on: {}", names(&recording.left())));
+            console::note(&format!(
+                "the recording ends, and these run on: {}; how they end was not seen",
+                names(&recording.left())
+            ));
             recording.release()?;
-            return finish(recording);
+            return finish(recording, since.elapsed(), true);
         }
         // What is about to end has a moment to do so.
         if ended && !told && ended_at.get_or_insert_with(Instant::now).elapsed() >= TICK {
@@ -81,10 +83,17 @@ pub(super) fn until_the_end(recording: &mut impl Recording, signals: &Signals) -
     }
 }
 
-fn finish(recording: &impl Recording, took: Duration) -> Result<Followed> {
+/// What was seen. Where something outlived the command, what the command's own end says is nothing of that one's: a daemon that put itself
+/// into the background was neither seen to be steady by it nor to stop.
+fn finish(recording: &impl Recording, took: Duration, was_outlived: bool) -> Result<Followed> {
     let seen = recording.seen()?;
     let started = seen.is_some();
-    Ok(Followed { observation: seen.unwrap_or_default(), exit: recording.exit(), started, took })
+    let mut observation = seen.unwrap_or_default();
+    if was_outlived {
+        observation.marks.remove(&Mark::Completed);
+        observation.marks.remove(&Mark::GracefulStop);
+    }
+    Ok(Followed { observation, exit: recording.exit(), started, took })
 }
 
 /// Processes with their names, the first few.
