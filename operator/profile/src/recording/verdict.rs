@@ -314,7 +314,9 @@ impl Verdict {
             let said = |phase: &&Phase| self.gaps.iter().any(|gap| gap.speaks_of(name, **phase));
             let unseen: Vec<Phase> =
                 container.not_seen.iter().filter(|phase| !said(phase)).copied().collect();
-            (!unseen.is_empty()).then(|| format!("{name}: not seen: {}", words(&unseen)))
+            (!unseen.is_empty()).then(|| {
+                format!("{name}: not seen: {}; cause those that it has while recording", words(&unseen))
+            })
         })
     }
 }

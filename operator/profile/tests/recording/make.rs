@@ -282,7 +282,7 @@ fn names_the_phases_that_were_not_seen() {
         happy.in_words(),
         [
             "web: no graceful stop was seen; delete its pod while recording",
-            "web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit",
+            "web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit; cause those that it has while recording",
         ],
         "each gap once"
     );

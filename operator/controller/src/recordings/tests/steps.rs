@@ -112,8 +112,16 @@ fn parts_are_merged_over_nodes_and_runs() {
     );
     let (state, reason, message) = said(&status, "Complete");
     assert_eq!([state.as_str(), reason.as_str()], ["True", "AllSeen"]);
-    assert!(message.ends_with("web: not seen: Exec, LogReopened, NonZeroExit"), "{message}");
-    assert_eq!(status.missing, ["web: not seen: Exec, LogReopened, NonZeroExit"]);
+    assert!(
+        message.ends_with(
+            "web: not seen: Exec, LogReopened, NonZeroExit; cause those that it has while recording"
+        ),
+        "{message}"
+    );
+    assert_eq!(
+        status.missing,
+        ["web: not seen: Exec, LogReopened, NonZeroExit; cause those that it has while recording"]
+    );
 }
 
 #[test]
@@ -130,7 +138,7 @@ fn a_recording_of_the_happy_path_is_not_complete() {
         status.missing,
         [
             "web: no graceful stop was seen; delete its pod while recording",
-            "web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit",
+            "web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit; cause those that it has while recording",
         ]
     );
 }

@@ -172,7 +172,7 @@ mod tests {
         for words in [
             "- web: more was called than is known; record again in another recording",
             "- web: no graceful stop was seen; delete its pod while recording",
-            "- web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit",
+            "- web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit; cause those that it has while recording",
             "Lost: 3 calls",
             "Refused: n1, n2: the recorder asked to write, and no pod of the recording was there; what one called that lived for a moment \
              is missing",

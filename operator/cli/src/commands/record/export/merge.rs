@@ -89,7 +89,7 @@ pub(super) fn merge(
     let (before, after, seen) = (whole(&as_committed)?, whole(&profile)?, whole(&recorded)?);
     let mut kept = compare(&after, &seen)?.calls;
     kept.retain(|call| matches!(call.change, Change::OnlyInA | Change::Stricter | Change::Mixed));
-    // They were not recorded when they were allowed, either.
+    // Companions are kept for what was recorded.
     let goes_with = |name: &str| made.companions.iter().any(|one| one.calls.contains(&name));
     kept.retain(|call| !call.name.is_some_and(goes_with));
 
