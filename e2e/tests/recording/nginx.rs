@@ -142,7 +142,7 @@ async fn a_recording_of_the_happy_path_breaks_log_rotation_and_says_so_before() 
         let (complete, reason, message) =
             condition(&status, RecordingCondition::Complete).context("a condition Complete")?;
         ensure!(
-            (complete, reason) != ("True", "AllSeen") && message.contains("graceful stop never seen"),
+            (complete, reason) != ("True", "AllSeen") && message.contains("no graceful stop was seen"),
             "{message}"
         );
         let nginx = status.containers.iter().find(|found| found.name == "nginx").context("nginx")?;

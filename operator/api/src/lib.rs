@@ -33,9 +33,9 @@ pub use profile::{
 };
 pub use recording::{
     Archive, ContainerSummary, InvalidPart, LostCounts, PartContent, Pending, PhaseName, PodSelector,
-    PodSelectorOperator, PodSelectorRequirement, ProfileToMake, RecordedEntry, RecordedFrom, RecordedProfile,
-    RecordedSource, RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput, RecordingPlatform,
-    RecordingReason, RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart,
+    PodSelectorOperator, PodSelectorRequirement, ProfileToMake, RecordedAbsence, RecordedEntry, RecordedFrom,
+    RecordedProfile, RecordedSource, RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput,
+    RecordingPlatform, RecordingReason, RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart,
     SeccompRecordingPartSpec, SeccompRecordingSpec, is_invited, merge_parts, parse_duration,
 };
 pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec, content_bytes};

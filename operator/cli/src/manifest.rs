@@ -136,6 +136,13 @@ pub(crate) fn profile_field(profile: &Profile) -> Result<String> {
     Ok(serde_saphyr::to_string(&Field { profile: document(profile)? })?)
 }
 
+/// A rule as an item of a list in YAML, at the left margin.
+pub(crate) fn rule(rule: &SeccompRule) -> Result<String> {
+    let SeccompRule { names, action, errno_ret, args, unknown: _ } = rule.clone();
+    let rule = Rule { action, errno_ret, args: args.into_iter().map(FlowMap).collect(), names };
+    Ok(serde_saphyr::to_string(&[rule])?)
+}
+
 /// The field `spec.recordedFrom` in YAML, at the left margin.
 pub(crate) fn recorded_from_field(recorded_from: &RecordedFrom) -> Result<String> {
     #[derive(Serialize)]

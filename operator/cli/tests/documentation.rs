@@ -1,5 +1,6 @@
 //! What docs/cli.md shows is what the commands do. `examples.rs` runs what the help texts show.
 
+use portcullis_profile::recording::Phase;
 use std::{
     env, fs,
     os::unix::fs::PermissionsExt as _,
@@ -77,4 +78,19 @@ fn the_page_shows_real_output() {
     } else {
         assert!(page == real, "{PAGE} is stale; see this test. It should be:\n{real}");
     }
+}
+
+/// The table of phases says of each what the code goes by.
+#[test]
+fn the_phases_are_described_as_they_are_judged() {
+    let page = fs::read_to_string(root().join("docs/recording.md")).expect("the page");
+    let rows: Vec<&str> = page
+        .lines()
+        .skip_while(|line| *line != "| phase | seen when |")
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    let judged: Vec<String> =
+        Phase::ALL.iter().map(|phase| format!("| {} | {} |", phase.as_str(), phase.seen_when())).collect();
+    assert_eq!(rows, judged);
 }

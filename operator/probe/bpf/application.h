@@ -24,14 +24,29 @@ static __always_inline void admit(struct task_struct *task, struct slot *slot)
 {
 	slot->flags |= SLOT_STARTED;
 }
+
+/* Nor which task a runtime put there. */
+static __always_inline bool is_native(struct task_struct *task, struct slot *slot)
+{
+	return true;
+}
+
+static __always_inline void adopt(struct task_struct *task, struct slot *slot)
+{
+}
 #else
-static __always_inline void mark(struct task_struct *task, __u64 instance)
+/* What a task is not known as stays as it is where that is 0. */
+static __always_inline void mark(struct task_struct *task, __u64 instance, __u64 native)
 {
 	struct application *of = bpf_task_storage_get(&applications, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (of)
-		of->instance = instance;
-	else
+	if (of) {
+		if (instance)
+			of->instance = instance;
+		if (native)
+			of->native = native;
+	} else if (instance) {
 		lost(LOSS_UNMARKED);
+	}
 }
 
 /* A task that was admitted, a descendant of one, or one that was there before a watch of what runs already. */
@@ -43,7 +58,20 @@ static __always_inline bool belongs(struct task_struct *task, struct slot *slot)
 
 static __always_inline void admit(struct task_struct *task, struct slot *slot)
 {
-	mark(task, slot->seen_at);
+	mark(task, slot->seen_at, 0);
+}
+
+/* Whether a task descends from the container's first program, or from one that was there before the watch. */
+static __always_inline bool is_native(struct task_struct *task, struct slot *slot)
+{
+	struct application *of = bpf_task_storage_get(&applications, task, 0, 0);
+	return (of && of->native == slot->seen_at) || (!(slot->flags & SLOT_WHOLE) && FIELD(task, start_time) < slot->seen_at);
+}
+
+/* The task is the container's first program. */
+static __always_inline void adopt(struct task_struct *task, struct slot *slot)
+{
+	mark(task, 0, slot->seen_at);
 }
 #endif
 

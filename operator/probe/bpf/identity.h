@@ -275,6 +275,7 @@ union scratch {
 	struct name name;
 	struct target target;
 	struct search search;
+	struct uid uid;
 	__u64 cgroup;
 };
 
@@ -492,6 +493,13 @@ static __noinline int classify(struct cgroup *cgroup, __u32 generation, int made
 		slot->mode = wanted->mode;
 		slot->flags |= SLOT_READY;
 		out->mode = wanted->mode;
+	}
+	/* A static pod's name is a hash that says nothing of when its pod came. */
+	if (!wanted && made && place.has_pod && place.container_level == place.level && place.identity.pod_kind == TARGET_POD) {
+		scratch.uid.words[0] = place.identity.pod[0];
+		scratch.uid.words[1] = place.identity.pod[1];
+		place.owner = bpf_ktime_get_ns();
+		bpf_map_update_elem(&strangers, &scratch.uid, &place.owner, BPF_NOEXIST);
 	}
 	scratch.cgroup = cgroup_id(cgroup);
 	if (bpf_map_update_elem(&cgroups, &scratch.cgroup, out, BPF_ANY))

@@ -97,6 +97,10 @@ struct task_struct {
 	__u64 start_time; /* CLOCK_MONOTONIC, as bpf_ktime_get_ns */
 } RELOCATED;
 
+struct kernel_siginfo {
+	int si_code;
+} RELOCATED;
+
 struct k_sigaction {
 	struct {
 		void *sa_handler;
@@ -105,7 +109,7 @@ struct k_sigaction {
 
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
-	unsigned long r10, r9, r8, dx, si, di, orig_ax;
+	unsigned long r10, r9, r8, ax, dx, si, di, orig_ax;
 } RELOCATED;
 #elif defined(__TARGET_ARCH_arm64)
 struct user_pt_regs {
@@ -123,6 +127,14 @@ struct pt_regs {
 /* include/uapi/linux/seccomp.h; SECCOMP_MODE_DEAD is in kernel/seccomp.c. */
 #define SECCOMP_MODE_FILTER 2
 #define SECCOMP_MODE_DEAD 3
+/* include/uapi/asm-generic/siginfo.h: what a task sent, by kill, sigqueue and tkill; timers and the kernel have other codes. */
+#define SENT_BY_A_TASK(code) ((code) == 0 || (code) == -1 || (code) == -6)
+#define SIGHUP 1
+#define SIGUSR1 10
+/* include/uapi/asm-generic/fcntl.h; openat2 has one number everywhere. */
+#define O_ACCMODE 3
+#define O_APPEND 02000
+#define IS_OPENAT2(number) ((number) == 437)
 /* include/linux/sched/signal.h */
 #define SIGNAL_GROUP_EXIT 0x00000004
 /* include/uapi/linux/audit.h */
@@ -172,9 +184,12 @@ static __always_inline __u32 arch_of(struct task_struct *task)
 #define NATIVE_ARCH AUDIT_ARCH_X86_64
 #define COMPAT_ARCH AUDIT_ARCH_I386
 #define NATIVE_EXECVE 59
+#define IS_OPEN(number) ((number) == 2)
+#define IS_OPENAT(number) ((number) == 257)
 /* x32's numbers carry a bit, and its table is the native one with some more behind it (arch/x86/entry/syscalls/syscall_64.tbl). */
 #define OUTSIDE_OF_TABLES(arch, number) ((arch) == NATIVE_ARCH && (number) >> 10 == 1U << 30 >> 10)
 #define CALL_NUMBER(regs) ((long)FIELD(regs, orig_ax))
+#define RESULT(regs) ((long)FIELD(regs, ax))
 #define ARGUMENT_0(regs) FIELD(regs, di)
 #define ARGUMENT_1(regs) FIELD(regs, si)
 #define ARGUMENT_2(regs) FIELD(regs, dx)
@@ -185,9 +200,13 @@ static __always_inline __u32 arch_of(struct task_struct *task)
 #define NATIVE_ARCH AUDIT_ARCH_AARCH64
 #define COMPAT_ARCH AUDIT_ARCH_ARM
 #define NATIVE_EXECVE 221
+/* There is openat alone. */
+#define IS_OPEN(number) false
+#define IS_OPENAT(number) ((number) == 56)
 /* The private calls of 32-bit ARM, such as set_tls (arch/arm64/include/asm/unistd.h, __ARM_NR_COMPAT_BASE). */
 #define OUTSIDE_OF_TABLES(arch, number) ((arch) == COMPAT_ARCH && (number) >> 4 == 0xf0000 >> 4)
 #define CALL_NUMBER(regs) ((long)FIELD(regs, syscallno))
+#define RESULT(regs) ((long)FIELD(regs, regs[0]))
 /* The first register also carries the result, so the kernel keeps the argument apart. */
 #define ARGUMENT_0(regs) FIELD(regs, orig_x0)
 #define ARGUMENT_1(regs) FIELD(regs, regs[1])

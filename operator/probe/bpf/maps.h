@@ -91,8 +91,13 @@ struct slot {
 	__u64 group;
 	__u64 compat_at; /* when something was first counted in the table `compat`, and in `denied` */
 	__u64 denied_at;
-	__u64 others; /* entries of `others` that are its own, and of `arg_values` */
+	__u64 others; /* entries of `others` that are its own, of `arg_values`, and of `logs` */
 	__u64 values;
+	__u64 logs;
+	__u64 outside; /* signals that came from outside of the application, those that it ignores among them */
+	__u64 told_at; /* when a handler last took one of those by which a log is asked to be opened anew */
+	__u64 reopened_at; /* when a file was opened again after that */
+	__u64 entered_at; /* when a program first ran in it that is none of the application's: an exec probe's, `kubectl exec`'s */
 };
 
 struct call {
@@ -115,6 +120,11 @@ struct other {
 	__u32 outcome;
 };
 
+/* A pod's. */
+struct uid {
+	__u64 words[2];
+};
+
 /* A value of an argument; the number of values kept of one argument stands under the same key in another map. */
 struct argument {
 	__u32 slot;
@@ -133,9 +143,20 @@ struct values {
 	__u64 too_many;
 };
 
-/* That a task belongs to a container's application: to which, by the time at which that was first seen. */
+/*
+ * That a task belongs to a container's application: to which, by the time at which that was first seen. `native` is what descends from
+ * the container's first program, or was there before the watch: a command that a runtime executes in the container is counted, and no
+ * native.
+ */
 struct application {
 	__u64 instance;
+	__u64 native;
+};
+
+/* A file that a container opened to append to it, by what its path hashes to. */
+struct log {
+	__u64 slot;
+	__u64 path;
 };
 
 /* Whether a task's latest entry was seen. */
@@ -228,6 +249,30 @@ struct {
 	__type(value, struct group);
 } groups SEC(".maps");
 
+/* When each file was last opened. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct log);
+	__type(value, __u64);
+} logs SEC(".maps");
+
+/* Pods of which a container's cgroup was made that nobody asked for, and when first: user space empties it while it is there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct uid);
+	__type(value, __u64);
+} strangers SEC(".maps");
+
+/* When user space last looked. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} alive SEC(".maps");
+
 #ifndef PORTCULLIS_RAW
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -257,9 +302,10 @@ struct {
 /* Set by the loader. */
 const volatile __u32 epoch = 0;
 const volatile __u32 slot_count = 0;
-/* A slot's shares of `others` and of `arg_values`. */
+/* A slot's shares of `others`, of `arg_values` and of `logs`. */
 const volatile __u32 share_of_others = 0;
 const volatile __u32 share_of_values = 0;
+const volatile __u32 share_of_logs = 0;
 const volatile __u32 default_hierarchy = 0;
 const volatile __u64 scope = 0;
 const volatile __u64 path_key[2] = {};

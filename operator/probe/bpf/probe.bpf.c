@@ -237,6 +237,47 @@ int enter(__u64 *context)
 }
 
 #ifndef PORTCULLIS_RAW
+static __always_inline bool opens(long number)
+{
+	return IS_OPEN(number) || IS_OPENAT(number) || IS_OPENAT2(number);
+}
+
+/* The path that a call opened a file at to append to it; 0 where it did something else. The kernel has read all of it a moment ago. */
+static __always_inline __u64 appended(struct pt_regs *regs, long number)
+{
+	struct name path = { .level = MAX_DEPTH };
+	__u64 flags = IS_OPEN(number) ? ARGUMENT_1(regs) : ARGUMENT_2(regs);
+	const void *text = (const void *)(IS_OPEN(number) ? ARGUMENT_0(regs) : ARGUMENT_1(regs));
+	if (IS_OPENAT2(number) && bpf_probe_read_user(&flags, sizeof(flags), (const void *)flags))
+		return 0;
+	if (RESULT(regs) < 0 || !(flags & O_ACCMODE) || !(flags & O_APPEND))
+		return 0;
+	long length = bpf_probe_read_user_str(path.text, sizeof(path.text), text);
+	/* What fills all bytes may be longer, and then be another file's beginning. */
+	if (length <= 1 || length >= NAME_BYTES)
+		return 0;
+	path.length = length - 1;
+	return component_hash(&path);
+}
+
+/* A log is opened anew by one who opens the file again after he was asked to. Files that are read again say nothing. */
+static __noinline int note_log(struct pt_regs *regs, __u32 index, long number)
+{
+	struct log key = { .slot = index, .path = appended(regs, number) };
+	struct slot *slot = slot_at(index);
+	if (!slot || !key.path)
+		return 0;
+	__u64 now = bpf_ktime_get_ns(), *known = bpf_map_lookup_elem(&logs, &key);
+	if (known) {
+		if (slot->told_at > *known && !slot->reopened_at)
+			slot->reopened_at = now;
+		*known = now;
+	} else if (claim(&slot->logs, share_of_logs) && bpf_map_update_elem(&logs, &key, &now, BPF_NOEXIST)) {
+		__sync_fetch_and_add(&slot->logs, -1);
+	}
+	return 0;
+}
+
 /*
  * A call that the filter denied has an exit and no entry, because sys_enter runs after seccomp. So does the first exit of a new task,
  * of seccomp() itself, and of a call during which the probe was attached: a task's first event only synchronises.
@@ -248,10 +289,17 @@ int leave(__u64 *context)
 	if (!config)
 		return 0;
 	struct task_struct *task = current_task();
-	if (FIELD(task, seccomp.mode) != SECCOMP_MODE_FILTER)
+	struct pt_regs *regs = (struct pt_regs *)context[0];
+	int filter = FIELD(task, seccomp.mode);
+	long number = CALL_NUMBER(regs);
+	if (filter != SECCOMP_MODE_FILTER && !(config->unfiltered && opens(number)))
 		return 0;
 	struct known known;
 	if (!find(config, cgroup_of(task), &known) || !(known.mode & MODE_DENIALS))
+		return 0;
+	if (opens(number) && arch_of(task) == NATIVE_ARCH && counts(&known, task, filter))
+		note_log(regs, known.slot, number);
+	if (filter != SECCOMP_MODE_FILTER)
 		return 0;
 	struct pairing *pairing = bpf_task_storage_get(&pairings, task, 0, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!pairing) {
@@ -263,8 +311,6 @@ int leave(__u64 *context)
 	pairing->pairing = config->pairing;
 	pairing->slot = known.slot;
 	pairing->entered = 0;
-	struct pt_regs *regs = (struct pt_regs *)context[0];
-	long number = CALL_NUMBER(regs);
 	/* rt_sigreturn restores the registers, and with them a number of -1. */
 	if (!synced || entered || number < 0)
 		return 0;
@@ -305,10 +351,13 @@ int executed(__u64 *context)
 	bool filtered = FIELD(task, seccomp.mode) == SECCOMP_MODE_FILTER;
 	if (!filtered && !(known.mode & MODE_FROM_EXEC && joins(task, &known, slot)))
 		return 0;
-	if (slot->exec_at || !first_is_seen(slot))
-		return 0;
-	slot->exec_at = bpf_ktime_get_ns();
-	slot->main_tgid = FIELD(task, tgid);
+	if (!slot->exec_at && first_is_seen(slot)) {
+		slot->exec_at = bpf_ktime_get_ns();
+		slot->main_tgid = FIELD(task, tgid);
+		adopt(task, slot);
+	} else if (!slot->entered_at && !is_native(task, slot)) {
+		slot->entered_at = bpf_ktime_get_ns();
+	}
 	return 0;
 }
 
@@ -322,15 +371,17 @@ int forked(__u64 *context)
 		return 0;
 	struct task_struct *task = (struct task_struct *)context[0], *child = (struct task_struct *)context[1];
 	struct application *of = bpf_task_storage_get(&applications, task, 0, 0);
-	__u64 instance = of ? of->instance : 0;
+	__u64 instance = of ? of->instance : 0, native = of ? of->native : 0;
 	struct known known;
-	if (config->unfiltered && find(config, cgroup_of(task), &known) && known.mode & MODE_FROM_EXEC) {
+	if (find(config, cgroup_of(task), &known)) {
 		struct slot *slot = slot_at(known.slot);
-		if (slot && belongs(task, slot))
+		if (slot && known.mode & MODE_FROM_EXEC && belongs(task, slot))
 			instance = slot->seen_at;
+		if (slot && is_native(task, slot))
+			native = slot->seen_at;
 	}
-	if (instance)
-		mark(child, instance);
+	if (instance || native)
+		mark(child, instance, native);
 	return 0;
 }
 #endif
@@ -362,29 +413,51 @@ int exited(__u64 *context)
 	return 0;
 }
 
-/* A signal's bit, for the slot of a watched task. */
-static __always_inline struct slot *signalled(struct task_struct *task, int signal)
+/* The slot of a watched task that a signal is for. */
+static __always_inline struct slot *signalled(struct config *config, struct task_struct *task, int signal, __u32 *index)
 {
-	struct config *config = at_work();
 	struct known known;
 	if (!config || signal < 1 || signal > 64)
 		return 0;
 	if (!find(config, cgroup_of(task), &known) || !counts(&known, task, FIELD(task, seccomp.mode)))
 		return 0;
+	*index = known.slot;
 	return slot_at(known.slot);
+}
+
+/*
+ * Whether somebody outside of a container's application sends a signal: the runtime, another container, a command that was executed in
+ * this one. Programs send each other signals all the time, and what handlers do then is no answer to an operator.
+ */
+static __always_inline bool is_from_outside(struct config *config, struct kernel_siginfo *info, struct slot *slot, __u32 index)
+{
+	struct task_struct *sender = current_task();
+	struct known known;
+	int code = 0;
+	/* SEND_SIG_NOINFO and SEND_SIG_PRIV: include/linux/signal.h */
+	if ((unsigned long)info <= 1 || bpf_core_read(&code, sizeof(code), &info->si_code) || !SENT_BY_A_TASK(code))
+		return false;
+	return !find(config, cgroup_of(sender), &known) || known.slot != index || !is_native(sender, slot);
 }
 
 /* A signal without a handler that ends the process is delivered as SIGKILL, so what was sent is seen here. */
 PROGRAM("signal_generate")
 int generated(__u64 *context)
 {
+	struct config *config = at_work();
 	int signal = context[0], result = context[4];
-	/* TRACE_SIGNAL_DELIVERED: include/trace/events/signal.h */
-	if (result)
+	__u32 index = 0;
+	/* TRACE_SIGNAL_DELIVERED, _IGNORED and _ALREADY_PENDING: include/trace/events/signal.h */
+	if (result < 0 || result > 2)
 		return 0;
-	struct slot *slot = signalled((struct task_struct *)context[2], signal);
-	if (slot)
-		slot->signals |= 1ULL << ((signal - 1) & 63);
+	struct slot *slot = signalled(config, (struct task_struct *)context[2], signal, &index);
+	if (!slot)
+		return 0;
+	__u64 bit = 1ULL << ((signal - 1) & 63);
+	if (!result)
+		slot->signals |= bit;
+	if (!(slot->outside & bit) && is_from_outside(config, (struct kernel_siginfo *)context[1], slot, index))
+		slot->outside |= bit;
 	return 0;
 }
 
@@ -396,9 +469,14 @@ int delivered(__u64 *context)
 	/* SIG_DFL and SIG_IGN are 0 and 1. */
 	if ((unsigned long)FIELD(action, sa.sa_handler) <= 1)
 		return 0;
-	struct slot *slot = signalled(current_task(), signal);
-	if (slot)
-		slot->handled |= 1ULL << ((signal - 1) & 63);
+	__u32 index = 0;
+	struct slot *slot = signalled(at_work(), current_task(), signal, &index);
+	if (!slot)
+		return 0;
+	__u64 bit = 1ULL << ((signal - 1) & 63);
+	slot->handled |= bit;
+	if ((signal == SIGHUP || signal == SIGUSR1) && slot->outside & bit)
+		slot->told_at = bpf_ktime_get_ns();
 	return 0;
 }
 

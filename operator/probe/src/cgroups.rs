@@ -155,6 +155,31 @@ mod tests {
         assert_eq!(found(&runtime), Some((2, outer, None)));
     }
 
+    /// kind by systemd and by cgroupfs, and kind in docker in docker as in CI; and the deepest that is found.
+    #[test]
+    fn clusters_in_containers_in_containers_are_found_to_fifteen_levels() {
+        let (outer, inner, id, underscored) = (id(1), id(2), id(3), UID.replace('-', "_"));
+        let kubelet = format!(
+            "kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-burstable.slice/kubelet-kubepods-burstable-pod{underscored}.slice/\
+             cri-containerd-{id}.scope"
+        );
+        for (path, level) in [
+            (format!("/system.slice/docker-{outer}.scope/{kubelet}"), 7),
+            (format!("/docker/{outer}/kubelet/kubepods/besteffort/pod{UID}/{id}"), 7),
+            (format!("/system.slice/docker-{outer}.scope/docker/{inner}/{kubelet}"), 9),
+            (
+                format!(
+                    "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-{outer}.scope/container/{kubelet}"
+                ),
+                11,
+            ),
+            (format!("/{}pod{UID}/{id}", "d/".repeat(13)), 15),
+        ] {
+            assert_eq!(found(&path), Some((level, id.clone(), Some(UID.to_owned()))), "{path}");
+        }
+        assert_eq!(found(&format!("/{}pod{UID}/{id}", "d/".repeat(14))), None);
+    }
+
     /// Names as the node's own software, and anybody in a container, may give them.
     fn name() -> impl Strategy<Value = String> {
         prop_oneof![

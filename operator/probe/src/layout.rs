@@ -3,7 +3,7 @@
 use aya::maps::{Array, HashMap, MapData};
 
 /// Changes with every layout in `bpf/maps.h`; part of the pins' path.
-pub(crate) const SCHEMA: u32 = 4;
+pub(crate) const SCHEMA: u32 = 5;
 
 pub(crate) const NATIVE_CALLS: usize = 512;
 pub(crate) const MAX_SLOTS: u32 = 1024;
@@ -71,9 +71,14 @@ pub(crate) struct Slot {
     pub(crate) denied_at: u64,
     pub(crate) others: u64,
     pub(crate) values: u64,
+    pub(crate) logs: u64,
+    pub(crate) outside: u64,
+    pub(crate) told_at: u64,
+    pub(crate) reopened_at: u64,
+    pub(crate) entered_at: u64,
 }
 
-pub(crate) const SLOT_WORDS: usize = 28;
+pub(crate) const SLOT_WORDS: usize = 33;
 pub(crate) type SlotWords = [u64; SLOT_WORDS];
 
 impl From<SlotWords> for Slot {
@@ -96,6 +101,11 @@ impl From<SlotWords> for Slot {
             denied_at,
             others,
             values,
+            logs,
+            outside,
+            told_at,
+            reopened_at,
+            entered_at,
         ] = rest;
         Self {
             owner,
@@ -122,6 +132,11 @@ impl From<SlotWords> for Slot {
             denied_at,
             others,
             values,
+            logs,
+            outside,
+            told_at,
+            reopened_at,
+            entered_at,
         }
     }
 }
@@ -241,6 +256,11 @@ pub(crate) struct Maps {
     /// `struct group`: the calls that had no slot.
     pub(crate) groups: HashMap<MapData, u64, u64>,
     pub(crate) losses: HeldArray<u64>,
+    /// `struct log`: slot and path; when each was last opened.
+    pub(crate) logs: HashMap<MapData, [u64; 2], u64>,
+    /// `struct uid`; when each pod's first container came.
+    pub(crate) strangers: HashMap<MapData, [u64; 2], u64>,
+    pub(crate) alive: HeldArray<u64>,
 }
 
 /// aya's array has no `Debug`.
@@ -262,7 +282,8 @@ mod tests {
         let slot = Slot::from(std::array::from_fn(|at| at as u64));
         assert_eq!((slot.owner, slot.id, slot.pod, slot.flags), (0, [2, 3, 4, 5], [6, 7], 8));
         assert_eq!((slot.exit_at, slot.removed_at, slot.lost_calls, slot.now_at), (13, 15, 18, 22));
-        assert_eq!((slot.group, slot.others, slot.values), (23, 26, 27));
+        assert_eq!((slot.group, slot.others, slot.values, slot.logs), (23, 26, 27, 28));
+        assert_eq!((slot.outside, slot.reopened_at, slot.entered_at), (29, 31, 32));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use cgroups::{Place, Places};
 pub use error::Error;
 pub use observation::{observation, seconds};
 pub use pins::uninstall;
-pub use probe::{Attachment, Probe};
+pub use probe::{Absence, Attachment, Probe};
 pub use settings::{Capacity, Hierarchy, Settings, Tracing};
 pub use snapshot::{
     Argument, Call, Container, ContainerKey, Count, Exit, Losses, Lost, Recorded, Snapshot, Values,

@@ -16,6 +16,7 @@ pub fn observation(recorded: &Recorded, told: Option<Exit>) -> Observation {
     let mut observation = Observation {
         containers: 1,
         handled: signals(&container.handled),
+        outside: signals(&container.outside),
         losses: Losses { calls: lost.calls, values: lost.values, denials: lost.denials },
         ..Observation::default()
     };
@@ -48,6 +49,12 @@ pub fn observation(recorded: &Recorded, told: Option<Exit>) -> Observation {
     observation.marks.insert(if container.whole { Mark::StartSeen } else { Mark::StartMissed });
     if container.unfiltered {
         observation.marks.insert(Mark::Unfiltered);
+    }
+    if container.reopened.is_some() {
+        observation.marks.insert(Mark::LogReopened);
+    }
+    if container.entered.is_some() {
+        observation.marks.insert(Mark::ExecSeen);
     }
     // Of a container whose start was missed, the kernel can't tell which process is its first.
     let exit = container.exit.filter(|_| container.whole).map(how);

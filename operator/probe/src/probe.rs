@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{
-    Error, Settings, Start, Target, Watch, clock,
+    Error, PodUid, Settings, Start, Target, Watch, clock,
     layout::{Config, ConfigWords, MAX_SLOTS, Maps, TargetKey, Wanted, WantedWords, mode},
     pins::Pins,
     programs::{Programs, earlier_config, had_leave},
@@ -50,6 +50,18 @@ pub struct Probe {
     attached: bool,
     leave_attached: bool,
     resting: Resting,
+    /// When an earlier process last said that it was there, until this one has.
+    absent_since: Option<u64>,
+}
+
+/// A time in which programs went on counting and nobody was there to name new pods to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// When an earlier process was last there.
+    pub since: SystemTime,
+    /// The pods that nobody had asked for and of which a container came meanwhile, and when, at most 1024 of them. Static pods, whose
+    /// cgroups have no UID, are not among them.
+    pub strangers: BTreeMap<PodUid, SystemTime>,
 }
 
 impl Probe {
@@ -82,8 +94,10 @@ impl Probe {
             attached: false,
             leave_attached: had_leave(&pins, earlier.epoch),
             resting: Resting(resting),
+            absent_since: None,
             pins,
         };
+        probe.absent_since = Some(probe.maps.alive_at()?).filter(|alive_at| *alive_at != 0);
         probe.take_over(epoch, !others.is_empty())?;
         for other in others {
             probe.pins.remove_links(other)?;
@@ -113,6 +127,29 @@ impl Probe {
         }
         self.write_config(&wanted)?;
         self.settle(wanted)
+    }
+
+    /// The time in which no process had this node's probe, until this one says that it is there.
+    ///
+    /// # Errors
+    ///
+    /// When a map can't be read.
+    pub fn absence(&self) -> Result<Option<Absence>> {
+        let Some(since) = self.absent_since else { return Ok(None) };
+        let clock = clock::Clock::read();
+        let strangers = self.maps.strangers()?.into_iter().map(|(uid, at)| (uid, clock.at(at)));
+        Ok(Some(Absence { since: clock.at(since), strangers: strangers.collect() }))
+    }
+
+    /// Says that this process is there, and knows which pods there are: what comes from now on without being asked for is nobody's.
+    ///
+    /// # Errors
+    ///
+    /// When a map can't be changed.
+    pub fn stay(&mut self) -> Result<()> {
+        self.absent_since = None;
+        self.maps.forget_strangers()?;
+        self.maps.alive.0.set(0, clock::nanoseconds(), 0).map_err(failed("change", "alive"))
     }
 
     /// Watches a target from now on, or changes how it is watched.

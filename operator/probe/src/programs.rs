@@ -18,7 +18,9 @@ use crate::{
 static TYPED: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probe.o"));
 static RAW: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/raw.o"));
 
-/// The program that sees denied calls; it costs something at the end of every call, so it is attached only where they are wanted.
+/// Each container's share of the files that it opened to append to them: logs are few.
+const LOGS: u32 = 32;
+/// The program that sees denied calls, and files opened anew; it costs something at the end of every call, so it is attached only where they are wanted.
 const LEAVE: &str = "leave";
 /// Each program and its tracepoint; those that learn of containers come first.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -46,6 +48,9 @@ const PINNED: &[&str] = &[
     "arg_counts",
     "groups",
     "losses",
+    "logs",
+    "strangers",
+    "alive",
     "pairings",
     "applications",
 ];
@@ -169,6 +174,7 @@ fn place(object: &[u8], settings: &Settings, pins: &Pins, config: &Config, btf: 
         .override_global("slot_count", &capacity.containers, true)
         .override_global("share_of_others", &capacity.others, true)
         .override_global("share_of_values", &capacity.values, true)
+        .override_global("share_of_logs", &LOGS, true)
         .override_global("default_hierarchy", &unified, true)
         .override_global("scope", &scope, true)
         .override_global("kept_arguments", &kept, true)
@@ -178,7 +184,8 @@ fn place(object: &[u8], settings: &Settings, pins: &Pins, config: &Config, btf: 
         .map_max_entries("denied", capacity.containers)
         .map_max_entries("others", of_all(capacity.others))
         .map_max_entries("arg_values", of_all(capacity.values))
-        .map_max_entries("arg_counts", of_all(ARGUMENTS));
+        .map_max_entries("arg_counts", of_all(ARGUMENTS))
+        .map_max_entries("logs", of_all(LOGS));
     for name in PINNED {
         loader.map_pin_path(name, pins.map(name));
     }
@@ -225,6 +232,9 @@ fn take_maps(ebpf: &mut Ebpf) -> Result<Maps, Error> {
         arg_counts: take(ebpf, "arg_counts")?,
         groups: take(ebpf, "groups")?,
         losses: HeldArray(take(ebpf, "losses")?),
+        logs: take(ebpf, "logs")?,
+        strangers: take(ebpf, "strangers")?,
+        alive: HeldArray(take(ebpf, "alive")?),
     })
 }
 

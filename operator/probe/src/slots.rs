@@ -6,14 +6,14 @@ use std::{
 };
 
 use crate::{
-    Error,
+    Error, PodUid,
     arguments::KEPT_ARGUMENTS,
     clock::Clock,
     layout::{
         self, ArgumentKey, CallWords, HeldArray, Maps, NATIVE_CALLS, RESTING, SLOT_WORDS, Slot, Wanted,
         argument, argument_of, flag, kind, outcome,
     },
-    snapshot::{Argument, Call, Container, ContainerKey, Count, Losses, Recorded, Snapshot, Values},
+    snapshot::{Argument, Call, Container, ContainerKey, Count, Losses, Recorded, Snapshot, Values, bytes},
 };
 
 type Result<T> = std::result::Result<T, Error>;
@@ -131,6 +131,7 @@ impl Maps {
         remove(&mut self.others, "others", |key| key[0] == index)?;
         remove(&mut self.arg_values, "arg_values", |key| argument(argument_of(*key)).0 == index)?;
         remove(&mut self.arg_counts, "arg_counts", |key| argument(*key).0 == index)?;
+        remove(&mut self.logs, "logs", |[slot, _]| *slot == u64::from(index))?;
         self.slots.0.set(index, [0; SLOT_WORDS], 0).map_err(failed("change", "slots"))
     }
 
@@ -147,6 +148,24 @@ impl Maps {
             used.collect::<std::result::Result<BTreeSet<_>, _>>().map_err(failed("read", "targets"))?;
         remove(&mut self.groups, "groups", |group| !used.contains(group))?;
         self.groups.insert(group, 0_u64, 0).map_err(failed("change", "groups"))
+    }
+
+    /// When somebody was last there; 0 for never.
+    pub(crate) fn alive_at(&self) -> Result<u64> {
+        self.alive.0.get(&0, 0).map_err(failed("read", "alive"))
+    }
+
+    /// The pods that came unasked for, and when.
+    pub(crate) fn strangers(&self) -> Result<Vec<(PodUid, u64)>> {
+        let pods = self.strangers.iter().map(|entry| {
+            let (words, at) = entry.map_err(failed("read", "strangers"))?;
+            Ok((PodUid::from_bytes(bytes(&words), false), at))
+        });
+        pods.collect()
+    }
+
+    pub(crate) fn forget_strangers(&mut self) -> Result<()> {
+        remove(&mut self.strangers, "strangers", |_| true)
     }
 
     /// Forgets which cgroup is what.

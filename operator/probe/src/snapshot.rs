@@ -73,6 +73,15 @@ pub struct Container {
     pub signals: Vec<u8>,
     /// Those of them that a handler of the application took.
     pub handled: Vec<u8>,
+    /// Numbers of the signals that came from outside of the application: from the runtime, another container, or a command that was
+    /// executed in this one. Those that it ignores are among them.
+    pub outside: Vec<u8>,
+    /// When a file was opened for appending that had been before, after a handler had taken SIGHUP or SIGUSR1 from outside. `None` where
+    /// denied calls aren't wanted, as it is seen by the same program.
+    pub reopened: Option<SystemTime>,
+    /// When a program first ran in it that does not descend from its own first one: an exec probe, a lifecycle hook, `kubectl exec`.
+    /// Always `None` with raw tracepoints.
+    pub entered: Option<SystemTime>,
     /// When a call, or a value of an argument, was last seen for the first time.
     pub last_new: Option<SystemTime>,
     /// What was lost because a map was full.
@@ -228,6 +237,9 @@ impl Container {
             removed: clock.happened(slot.removed_at),
             signals: numbers(slot.signals),
             handled: numbers(slot.handled),
+            outside: numbers(slot.outside),
+            reopened: clock.happened(slot.reopened_at),
+            entered: clock.happened(slot.entered_at),
             last_new: clock.happened(slot.last_new_at),
             lost: Lost { calls: slot.lost_calls, values: slot.lost_values, denials: slot.lost_denials },
         }
@@ -246,7 +258,8 @@ fn numbers(set: u64) -> Vec<u8> {
     (1..=64).filter(|signal| set & 1 << (signal - 1) != 0).collect()
 }
 
-fn bytes<const N: usize>(words: &[u64]) -> [u8; N] {
+/// The bytes of words as the kernel's programs write them.
+pub(crate) fn bytes<const N: usize>(words: &[u64]) -> [u8; N] {
     let mut bytes = [0; N];
     for (byte, value) in bytes.iter_mut().zip(words.iter().flat_map(|word| word.to_ne_bytes())) {
         *byte = value;

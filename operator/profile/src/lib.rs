@@ -34,7 +34,7 @@ pub use digest::{Digest, InvalidDigest};
 pub use model::{Action, Arch, Arg, Flag, Operator, Profile, Rule};
 pub use parse::{Dialect, MAX_DOCUMENT_BYTES, MAX_REVISION_BYTES, ParseError, ParseErrors, take_idle_keys};
 pub use runtime_default::{
-    Baseline, RuntimeDefault, STRICTEST, known_runtime_defaults, runtime_default, runtime_defaults,
-    supported_runtime_defaults,
+    Baseline, FALLBACKS, Fallback, RuntimeDefault, STRICTEST, fall_back, fallback, known_runtime_defaults,
+    runtime_default, runtime_defaults, supported_runtime_defaults,
 };
 pub use text::{escaped, is_printable, printable};

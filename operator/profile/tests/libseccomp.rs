@@ -188,7 +188,7 @@ fn tangled_rules_are_judged_by_libseccomps_own_algorithm() {
     let counts = [&faithful, &wrong, &refused, &endless].map(Cell::get);
     assert!(counts[0] > 500 && counts[1] > 20 && counts[2] > 4, "{counts:?}");
     // A wrong answer to few of very many arguments isn't met by chance.
-    assert!(unseen.get() <= wrong.get() / 4, "{} of {}", unseen.get(), wrong.get());
+    assert!(unseen.get() <= wrong.get() / 2, "{} of {}", unseen.get(), wrong.get());
 }
 
 /// Whether the program does something else than the rules say, with some arguments of the words that they compare with.

@@ -6,18 +6,23 @@ use std::{
 };
 
 use portcullis_api::{SeccompRecording, SeccompRecordingPart};
-use portcullis_probe::{ContainerId, ContainerKey, Losses, PodUid, Recorded, Snapshot, Start, Target, Watch};
+use portcullis_probe::{
+    Absence, ContainerId, ContainerKey, Losses, PodUid, Recorded, Snapshot, Start, Target, Watch, seconds,
+};
 
 use crate::{
     pinned::{group, tag},
     pods::Pod,
     requests::Read,
-    session::{Key, Session},
+    session::{Away, Key, Session},
     track::Sighting,
 };
 
 /// How long a container that has ended waits for its pod's status to say which one it was.
 const UNKNOWN_FOR: Duration = Duration::from_secs(60);
+/// How long a container may run without a call's being counted before it is taken for one whose cgroup is too deep, where there are such
+/// cgroups: its making would have been seen at once.
+const UNSEEN_FOR: Duration = Duration::from_secs(10);
 
 /// Pods and recordings.
 ///
@@ -37,6 +42,8 @@ pub(crate) struct Book {
     sessions: BTreeMap<Key, Session>,
     /// The node's own losses, as its counters said last.
     losses: Losses,
+    /// That no recorder was here before this one, until when, and which recordings were told of it.
+    away: Option<(Absence, SystemTime, BTreeSet<Key>)>,
 }
 
 #[derive(Debug)]
@@ -51,6 +58,10 @@ struct Entry {
     watched: bool,
     /// Containers that ran already when the pod was first watched.
     late: BTreeSet<ContainerId>,
+    /// Containers that ran already when the pod was first watched, with a filter or without.
+    before: BTreeSet<ContainerId>,
+    /// Containers that run and of which nothing was counted, since when; none once that is told.
+    unseen: BTreeMap<ContainerId, Option<SystemTime>>,
     /// The container of it that was seen first: the sandbox, where it was seen from its making.
     first: Option<(u64, ContainerKey)>,
 }
@@ -74,6 +85,8 @@ impl Entry {
             is_mirror: false,
             watched: false,
             late: BTreeSet::new(),
+            before: BTreeSet::new(),
+            unseen: BTreeMap::new(),
             first: None,
         }
     }
@@ -106,7 +119,14 @@ impl Book {
             pods: BTreeMap::new(),
             sessions: BTreeMap::new(),
             losses: Losses::default(),
+            away: None,
         }
+    }
+
+    /// Takes in that no recorder was here until now, once the pods and recordings are known that there are. Those that come later are told
+    /// nothing of it.
+    pub(crate) fn back_after(&mut self, absence: Absence, now: SystemTime) {
+        self.away = Some((absence, now, BTreeSet::new()));
     }
 
     /// What the node's counters of losses say now: a recording that begins next begins with that.
@@ -214,9 +234,12 @@ impl Book {
             let active = |session: &&Session| session.goes_on() && session.wants(&entry.pod);
             let wanted =
                 !entry.gone && !entry.pod.over && self.sessions.values().any(|session| active(&session));
-            if wanted && !entry.watched && !entry.pod.filtered {
+            if wanted && !entry.watched {
                 let running = entry.pod.containers.iter().filter(|(_, identity)| identity.running);
-                entry.late = running.map(|(id, _)| *id).collect();
+                entry.before = running.map(|(id, _)| *id).collect();
+                if !entry.pod.filtered {
+                    entry.late.clone_from(&entry.before);
+                }
             }
             entry.watched = wanted;
             if !wanted {
@@ -274,6 +297,11 @@ impl Book {
         let keys: BTreeSet<_> = snapshot.containers.iter().map(|recorded| recorded.container.key).collect();
         let counted: BTreeSet<_> =
             snapshot.containers.iter().filter_map(|recorded| recorded.container.pod).collect();
+        self.tell_of_absence(&counted);
+        if snapshot.losses.too_deep > 0 {
+            let ids = snapshot.containers.iter().filter_map(|recorded| recorded.container.id);
+            self.tell_of_depth(&ids.collect(), now);
+        }
         let node_uid = self.node_uid.as_deref();
         let has_counters = |entry: &Entry| {
             let mirrored = entry.mirrors(node_uid);
@@ -293,6 +321,63 @@ impl Book {
         }
         self.pods.retain(|_, entry| !entry.gone || has_counters(entry));
         forget
+    }
+
+    /// Tells each recording whose part was read of the pods that came and went while no recorder was here. `counted` are those that the kernel
+    /// knows: what of them was missed, their containers say themselves.
+    fn tell_of_absence(&mut self, counted: &BTreeSet<PodUid>) {
+        let Some((absence, until, told)) = &mut self.away else { return };
+        let (since, until) = (seconds(absence.since), seconds(*until));
+        let unknown = absence.strangers.keys().filter(|uid| !self.pods.contains_key(uid)).count();
+        // While nothing was watched, nobody noted which pods came. The API says of those that it still has when they began.
+        let lived = |entry: &&Entry| {
+            let began = entry.pod.started.is_some_and(|started| (since..=until).contains(&started));
+            entry.pod.over
+                && !counted.contains(&entry.pod.uid)
+                && (began || absence.strangers.contains_key(&entry.pod.uid))
+        };
+        for (key, session) in self.sessions.iter_mut().filter(|(_, session)| session.is_loaded()) {
+            if !told.insert(key.clone()) {
+                continue;
+            }
+            let mine = self.pods.values().filter(lived).filter(|entry| session.wants(&entry.pod));
+            session.missed(&Away {
+                node: &self.node,
+                since,
+                until,
+                pods: mine.map(|entry| entry.pod.name.as_str()).collect(),
+                gone: u64::try_from(unknown).unwrap_or(u64::MAX),
+            });
+        }
+        if self.sessions.keys().all(|key| told.contains(key)) {
+            self.away = None;
+        }
+    }
+
+    /// Tells recordings of containers that run, began under the kernel's eyes and were not seen by it: their cgroups are too deep. What else is
+    /// too deep, a user's session for example, is no recording's.
+    fn tell_of_depth(&mut self, counted: &BTreeSet<ContainerId>, now: SystemTime) {
+        for entry in self.pods.values_mut().filter(|entry| entry.watched && !entry.gone) {
+            let Entry { pod, before, unseen, .. } = entry;
+            let runs = |id: &ContainerId| pod.containers.get(id).is_some_and(|identity| identity.running);
+            unseen.retain(|id, _| runs(id) && !counted.contains(id));
+            for (id, identity) in pod.containers.iter().filter(|(_, identity)| identity.running) {
+                if before.contains(id) || counted.contains(id) {
+                    continue;
+                }
+                let Some(since) = unseen.entry(*id).or_insert(Some(now)) else { continue };
+                if now.duration_since(*since).is_ok_and(|unseen| unseen >= UNSEEN_FOR) {
+                    unseen.insert(*id, None);
+                    let wants = |session: &&mut Session| {
+                        session.wants(pod) && session.wants_container(&identity.name)
+                    };
+                    self.sessions
+                        .values_mut()
+                        .filter(wants)
+                        .for_each(|session| session.report_too_deep(*id, pod, identity));
+                }
+            }
+        }
     }
 
     /// Whether the kernel may forget the container.

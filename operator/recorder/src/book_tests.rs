@@ -46,6 +46,7 @@ fn pod(containers: &[(u8, &str)]) -> Pod {
     let identity = |name: &str| Identity {
         name: name.to_owned(),
         image: "sha256:01".to_owned(),
+        has_commands: false,
         running: true,
         exit: None,
     };
@@ -53,9 +54,11 @@ fn pod(containers: &[(u8, &str)]) -> Pod {
         uid: uid(),
         mirror: None,
         namespace: "shop".to_owned(),
+        name: "web-1".to_owned(),
         labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
         containers: containers.iter().map(|(number, name)| (id(*number), identity(name))).collect(),
         filtered: true,
+        started: None,
         over: false,
     }
 }
@@ -102,6 +105,9 @@ fn container(number: u8, made: u64, calls: &[(&str, u64)]) -> Recorded {
             removed: None,
             signals: Vec::new(),
             handled: Vec::new(),
+            outside: Vec::new(),
+            reopened: None,
+            entered: None,
             last_new: None,
             lost: Lost::default(),
         },
@@ -405,3 +411,6 @@ mod bracket;
 
 #[path = "invitation_tests.rs"]
 mod invitation;
+
+#[path = "absence_tests.rs"]
+mod absence;

@@ -1,11 +1,11 @@
 //! Pods of this node, as far as recording needs them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{self as core, ContainerStatus, SeccompProfile, SecurityContext};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use portcullis_api::RUN_LABEL;
-use portcullis_probe::{ContainerId, PodUid};
+use portcullis_probe::{ContainerId, PodUid, seconds};
 use portcullis_profile::recording::Exit;
 
 /// The annotations of a static pod's mirror: the hash that names the static pod's cgroup, and where the kubelet had its manifest from
@@ -22,11 +22,14 @@ pub(crate) struct Pod {
     /// The static pod that it says to be the mirror of.
     pub(crate) mirror: Option<Mirror>,
     pub(crate) namespace: String,
+    pub(crate) name: String,
     pub(crate) labels: BTreeMap<String, String>,
     /// What its status has told of its containers so far, init and ephemeral ones and earlier lives among them.
     pub(crate) containers: BTreeMap<ContainerId, Identity>,
     /// Whether every container surely has a filter. Where nothing is said, the kubelet's default decides, which the API does not show.
     pub(crate) filtered: bool,
+    /// When the kubelet took it up: seconds since the epoch.
+    pub(crate) started: Option<u64>,
     /// Whether it has ended and nothing in it will start again.
     pub(crate) over: bool,
 }
@@ -47,6 +50,8 @@ pub(crate) struct Identity {
     pub(crate) name: String,
     /// The digest of its image; empty where the runtime told none.
     pub(crate) image: String,
+    /// Whether an exec probe or a lifecycle hook of the pod runs a command in it.
+    pub(crate) has_commands: bool,
     pub(crate) running: bool,
     /// How it ended, as the runtime says: a shell's status, so 137 for SIGKILL.
     pub(crate) exit: Option<Exit>,
@@ -58,13 +63,16 @@ impl Pod {
         let metadata = &pod.metadata;
         let uid = metadata.uid.as_ref()?.parse().ok().filter(|uid: &PodUid| !uid.is_static())?;
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
         Some(Self {
             uid,
             mirror: mirror(metadata, node),
             namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
             containers: identities(pod),
             filtered: is_filtered(pod),
+            started: started.map(|time| seconds(time.0.into())),
             over: matches!(phase, Some("Succeeded" | "Failed")),
         })
     }
@@ -94,17 +102,34 @@ fn mirror(metadata: &ObjectMeta, node: &str) -> Option<Mirror> {
 
 fn identities(pod: &core::Pod) -> BTreeMap<ContainerId, Identity> {
     let Some(status) = &pod.status else { return BTreeMap::new() };
+    let with_commands = with_commands(pod);
     let lists =
         [&status.init_container_statuses, &status.container_statuses, &status.ephemeral_container_statuses];
-    lists.into_iter().flatten().flatten().flat_map(lives).collect()
+    lists.into_iter().flatten().flatten().flat_map(|status| lives(status, &with_commands)).collect()
+}
+
+/// The names of the containers in which the pod has commands run: by exec probes, and by hooks after the start and before the end.
+fn with_commands(pod: &core::Pod) -> BTreeSet<&str> {
+    let Some(spec) = &pod.spec else { return BTreeSet::new() };
+    let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+    containers.filter(|container| has_commands(container)).map(|container| container.name.as_str()).collect()
+}
+
+fn has_commands(container: &core::Container) -> bool {
+    let mut probes = [&container.liveness_probe, &container.readiness_probe, &container.startup_probe]
+        .into_iter()
+        .flatten();
+    let hooks = container.lifecycle.iter().flat_map(|lifecycle| [&lifecycle.post_start, &lifecycle.pre_stop]);
+    probes.any(|probe| probe.exec.is_some()) || hooks.flatten().any(|hook| hook.exec.is_some())
 }
 
 /// A container's present life and the one before.
-fn lives(status: &ContainerStatus) -> Vec<(ContainerId, Identity)> {
+fn lives(status: &ContainerStatus, with_commands: &BTreeSet<&str>) -> Vec<(ContainerId, Identity)> {
     let state = status.state.as_ref();
     let identity = |running, exit| Identity {
         name: status.name.clone(),
         image: digest(&status.image_id),
+        has_commands: with_commands.contains(status.name.as_str()),
         running,
         exit,
     };
@@ -193,6 +218,28 @@ mod tests {
             pod.over && pod.containers.len() == 2,
             "a status that no longer tells of a life is no reason to forget it"
         );
+    }
+
+    #[test]
+    fn a_container_in_which_the_pod_has_commands_run_is_known() {
+        let exec = json!({"exec": {"command": ["true"]}});
+        for (container, has) in [
+            (json!({"name": "web"}), false),
+            (json!({"name": "web", "livenessProbe": {"httpGet": {"port": 80}}}), false),
+            (json!({"name": "web", "livenessProbe": exec}), true),
+            (json!({"name": "web", "readinessProbe": exec}), true),
+            (json!({"name": "web", "startupProbe": exec}), true),
+            (json!({"name": "web", "lifecycle": {"postStart": exec}}), true),
+            (json!({"name": "web", "lifecycle": {"preStop": exec}}), true),
+            (json!({"name": "web", "lifecycle": {"preStop": {"sleep": {"seconds": 1}}}}), false),
+        ] {
+            let statuses = json!([{
+                "name": "web", "image": "x", "ready": true, "restartCount": 0, "imageID": "",
+                "containerID": format!("containerd://{ID}"), "state": {"running": {}},
+            }]);
+            let pod = pod(&json!({"containers": [container]}), &json!({"containerStatuses": statuses}));
+            assert_eq!(pod.containers[&ID.parse().unwrap()].has_commands, has, "{container}");
+        }
     }
 
     const HASH: &str = "0123456789abcdef0123456789abcdef";

@@ -235,6 +235,10 @@ impl AtWork {
         if self.is_synced() && !before {
             self.targets = self.recorder.book.targets();
             self.watch()?;
+            if let Some(absence) = self.recorder.probe.absence()? {
+                self.recorder.book.back_after(absence, SystemTime::now());
+            }
+            self.recorder.probe.stay()?;
             // Containers that an earlier recorder left.
             self.containers = self.recorder.probe.snapshot()?.containers.len();
             self.recorder.first_sync.open();
@@ -292,6 +296,7 @@ impl AtWork {
             }
         }
         probe.sweep()?;
+        probe.stay()?;
         timer.observe_duration();
         metrics.show(&snapshot);
         self.containers = snapshot.containers.len();

@@ -11,12 +11,14 @@ use kube::{
     core::{Selector, SelectorExt as _},
 };
 use portcullis_api::{SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
-use portcullis_probe::{ContainerKey, Losses as NodeLosses, Recorded, observation, seconds};
-use portcullis_profile::recording::{Ledger, Losses, MAX_OPEN, OTHERS, Observation, Source, Subject};
+use portcullis_probe::{ContainerId, ContainerKey, Losses as NodeLosses, Recorded, observation, seconds};
+use portcullis_profile::recording::{
+    Absence, Ledger, Losses, MAX_ABSENT_PODS, MAX_OPEN, Mark, OTHERS, Observation, Source, Subject,
+};
 
 use crate::{
     pinned::group,
-    pods::Pod,
+    pods::{Identity, Pod},
     requests::Read,
     track::{Sighting, Track, counters_of, source},
 };
@@ -38,6 +40,19 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SeccompRecording {}/{}", self.namespace, self.name)
     }
+}
+
+/// That this node's recorder was away, as one recording has to know it.
+#[derive(Debug)]
+pub(crate) struct Away<'a> {
+    pub(crate) node: &'a str,
+    /// From when until when: seconds since the epoch.
+    pub(crate) since: u64,
+    pub(crate) until: u64,
+    /// The recording's pods that lived meanwhile, and of which the kernel has counted nothing.
+    pub(crate) pods: Vec<&'a str>,
+    /// Pods that came and went meanwhile.
+    pub(crate) gone: u64,
 }
 
 /// Whether this node may write for a recording.
@@ -267,8 +282,9 @@ impl Session {
         let until = container.removed.or(container.exit.map(|exit| exit.at)).unwrap_or(now);
         seen.observed_at(seconds(until));
         let last = ledger.reported(&track.source).cloned();
-        // A file may be opened a moment after the round in which its signal was seen.
-        last.iter().chain(&track.earlier).for_each(|earlier| seen.compare_with_earlier(earlier));
+        if identity.has_commands {
+            seen.marks.insert(Mark::ExecExpected);
+        }
         let subject = Subject {
             image: identity.image.clone(),
             container: identity.name.clone(),
@@ -277,7 +293,6 @@ impl Session {
         ledger.report(track.source.clone(), subject, &seen);
         let news = last.as_ref().is_none_or(|last| seen.is_news_after(last));
         track.counted = counted;
-        track.earlier = last;
         let just_ended = ended && track.ended_in.is_none();
         if news || just_ended {
             self.version += 1;
@@ -290,6 +305,20 @@ impl Session {
     /// It is a container that is not recorded after all.
     pub(crate) fn pass_over(&mut self, key: ContainerKey) {
         self.unnamed.remove(&key);
+    }
+
+    /// Takes in that a container runs of which nothing is counted, because its cgroup is deeper than the probe looks.
+    pub(crate) fn report_too_deep(&mut self, id: ContainerId, pod: &Pod, identity: &Identity) {
+        let run = self.run_of(pod).to_owned();
+        let Some(ledger) = &mut self.ledger else { return };
+        let source = Source { container: id.to_string(), instance: "deep".to_owned() };
+        let subject = Subject { image: identity.image.clone(), container: identity.name.clone(), run };
+        ledger.report(
+            source,
+            subject,
+            &Observation { marks: [Mark::TooDeep].into(), ..Observation::default() },
+        );
+        self.version += 1;
     }
 
     /// Takes in that a container was there of which nothing can be told: neither its name nor its image.
@@ -326,6 +355,26 @@ impl Session {
         if known.is_none() {
             self.version += 1;
         }
+    }
+
+    /// Takes in that this node's recorder was away, and which pods of the recording lived meanwhile; and how many pods did that are not in the
+    /// API any more. Where the recording has nothing on this node, those were none of its own as far as anybody can know.
+    pub(crate) fn missed(&mut self, absence: &Away<'_>) {
+        let Some(ledger) = &mut self.ledger else { return };
+        let gone = if self.standing == Standing::Invited { absence.gone } else { 0 };
+        if self.created >= absence.until || absence.pods.is_empty() && gone == 0 {
+            return;
+        }
+        let named = absence.pods.iter().take(MAX_ABSENT_PODS).map(|name| (*name).to_owned());
+        let unnamed = absence.pods.len().saturating_sub(MAX_ABSENT_PODS);
+        ledger.missed(Absence {
+            node: absence.node.to_owned(),
+            since: absence.since.max(self.created),
+            until: absence.until,
+            pods: named.collect(),
+            others: gone.saturating_add(u64::try_from(unnamed).unwrap_or(u64::MAX)),
+        });
+        self.version += 1;
     }
 
     /// Whether this recording no longer needs what the kernel has of a container that has ended. One for which the node was refused keeps in

@@ -18,8 +18,6 @@ pub(crate) struct Track {
     late: bool,
     /// All that was counted when it was last looked at.
     pub(crate) counted: Observation,
-    /// What was reported the time before the last.
-    pub(crate) earlier: Option<Observation>,
     /// The version in which its end is told.
     pub(crate) ended_in: Option<u64>,
 }
@@ -61,7 +59,6 @@ impl Track {
             before: late.then(|| (counted.clone(), seconds(now))),
             late,
             counted: counted.clone(),
-            earlier: None,
             ended_in: None,
         }
     }
@@ -75,7 +72,6 @@ impl Track {
         run.clone_into(&mut self.run);
         self.before = Some((self.counted.clone(), seconds(now)));
         self.late = false;
-        self.earlier = None;
     }
 
     /// What of it counts for this source.

@@ -37,14 +37,15 @@ pub(crate) struct CallInfo {
     pub(crate) arch: u32,
     instruction_pointer: u64,
     stack_pointer: u64,
-    /// Of an entry alone.
+    /// Of an entry the call's number, of an exit what the call returned, a negative number where it failed.
     pub(crate) number: u64,
     /// Of an entry alone.
     pub(crate) arguments: [u64; 6],
 }
 
-/// `PTRACE_SYSCALL_INFO_ENTRY`
+/// `PTRACE_SYSCALL_INFO_ENTRY` and `PTRACE_SYSCALL_INFO_EXIT`
 pub(crate) const ENTRY: u8 = 1;
+pub(crate) const EXIT: u8 = 2;
 
 /// Begins to trace a task without stopping it.
 pub(crate) fn seize(pid: Pid) -> io::Result<()> {
@@ -88,6 +89,25 @@ pub(crate) fn call_info(pid: Pid) -> io::Result<CallInfo> {
     let answer =
         unsafe { libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, pid.as_raw_pid(), size, &raw mut info) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(info) }
+}
+
+/// The process that sent the signal that a task is about to get; none where the kernel, a terminal or a timer did: sigaction(2), `si_code`.
+#[expect(
+    unsafe_code,
+    reason = "the kernel writes into a structure of ours, of which a part depends on another"
+)]
+pub(crate) fn sender(pid: Pid) -> io::Result<Option<i32>> {
+    let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the kernel writes one `siginfo_t` at the address.
+    let answer = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, pid.as_raw_pid(), 0, info.as_mut_ptr()) };
+    if answer == -1 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was all zeros, and the kernel has written it.
+    let info = unsafe { info.assume_init() };
+    let is_sent = matches!(info.si_code, libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL);
+    // SAFETY: these codes say that the sender's id is there.
+    Ok(is_sent.then(|| unsafe { info.si_pid() }))
 }
 
 /// What a task's event says: of an execve(2), which thread made it.

@@ -1,8 +1,9 @@
 //! What was seen of a command, in the words of the model.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
     fs,
+    path::PathBuf,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -20,12 +21,19 @@ use crate::request::CallInfo;
 /// The architecture that this program was compiled for.
 const NATIVE: Arch = if cfg!(target_arch = "aarch64") { Arch::Aarch64 } else { Arch::X86_64 };
 
+/// Most files that are remembered: logs are few.
+const MAX_LOGS: usize = 256;
+
 /// Counts.
 #[derive(Debug)]
 pub(crate) struct Record {
     seen: Observation,
-    /// What was seen before the first signal that asks for a log to be opened anew.
-    before_signal: Option<Box<Observation>>,
+    /// How often a handler took a signal from outside that asks for a log to be opened anew.
+    told: u64,
+    /// The files that were opened to append to them, and how often that had been so by then.
+    logs: HashMap<PathBuf, u64>,
+    /// The tasks that are about to open such a file, or may be.
+    opening: HashSet<Pid>,
     /// The arguments that are kept, by the call's number: some programs make little but calls.
     kept: Vec<(u32, u8)>,
 }
@@ -35,7 +43,13 @@ impl Record {
         let kept = RECORDED_ARGUMENTS
             .iter()
             .filter_map(|argument| Some((syscalls::number(NATIVE, argument.call)?, argument.index)));
-        Self { seen: Observation::default(), before_signal: None, kept: kept.collect() }
+        Self {
+            seen: Observation::default(),
+            told: 0,
+            logs: HashMap::new(),
+            opening: HashSet::new(),
+            kept: kept.collect(),
+        }
     }
 
     /// The command began, by an execve(2) of which only the exit is still to come.
@@ -47,7 +61,7 @@ impl Record {
         }
     }
 
-    pub(crate) fn call(&mut self, info: &CallInfo) {
+    pub(crate) fn call(&mut self, pid: Pid, info: &CallInfo) {
         // The kernel keeps 32 bits of a number, and so does a filter.
         let [number, _] = halves(info.number);
         let Some(arch) = arch(info.arch, number) else {
@@ -58,6 +72,9 @@ impl Record {
         self.count(call);
         if arch == NATIVE {
             self.keep_arguments(call, info);
+            if may_append(call, info) {
+                self.opening.insert(pid);
+            }
         }
     }
 
@@ -85,19 +102,44 @@ impl Record {
         }
     }
 
-    /// A signal is about to be delivered to a task.
-    pub(crate) fn signal(&mut self, pid: Pid, signal: i32) {
+    /// A call has returned.
+    pub(crate) fn returned(&mut self, pid: Pid, info: &CallInfo) {
+        if !self.opening.remove(&pid) {
+            return;
+        }
+        let opened = i32::try_from(info.number.cast_signed()).ok().filter(|descriptor| *descriptor >= 0);
+        let Some(log) = opened.and_then(|descriptor| appended(pid, descriptor)) else { return };
+        if self.logs.get(&log).is_some_and(|told| *told < self.told) {
+            self.seen.marks.insert(Mark::LogReopened);
+        }
+        if self.logs.len() < MAX_LOGS || self.logs.contains_key(&log) {
+            self.logs.insert(log, self.told);
+        }
+    }
+
+    /// A task has ended.
+    pub(crate) fn gone(&mut self, pid: Pid) {
+        self.opening.remove(&pid);
+    }
+
+    /// A signal is about to be delivered to a task; whether it came from outside of what is traced.
+    pub(crate) fn signal(&mut self, pid: Pid, signal: i32, outside: bool) {
         let Some(bit) = u32::try_from(signal - 1).ok().and_then(|shift| 1_u64.checked_shl(shift)) else {
             return;
         };
         let signal = Signals::from_bits(bit);
-        if signal.without(self.seen.handled).is_empty() || !handles(pid, bit) {
-            return;
+        if outside {
+            self.seen.outside = self.seen.outside.with(signal);
         }
-        if self.before_signal.is_none() && signal.any_of(&["SIGHUP", "SIGUSR1"]) {
-            self.before_signal = Some(Box::new(self.seen.clone()));
+        if !signal.without(self.seen.handled).is_empty() {
+            if !handles(pid, bit) {
+                return;
+            }
+            self.seen.handled = self.seen.handled.with(signal);
         }
-        self.seen.handled = self.seen.handled.with(signal);
+        if outside && !signal.reopens().is_empty() {
+            self.told += 1;
+        }
     }
 
     pub(crate) fn ended(&mut self, exit: Exit) {
@@ -107,9 +149,6 @@ impl Record {
     pub(crate) fn observation(&self) -> Observation {
         let mut seen = self.seen.clone();
         seen.observed_at(now());
-        if let Some(before) = &self.before_signal {
-            seen.compare_with_earlier(before);
-        }
         seen
     }
 }
@@ -133,6 +172,28 @@ fn arch(audit: u32, number: u32) -> Option<Arch> {
         0x4000_0028 => Some(Arch::Arm),
         _ => None,
     }
+}
+
+/// Whether a call may open a file to append to it. What openat2 does stands in memory.
+fn may_append(call: Call, info: &CallInfo) -> bool {
+    let flags = match call.name() {
+        Some("open") => info.arguments[1],
+        Some("openat") => info.arguments[2],
+        name => return name == Some("openat2"),
+    };
+    i32::try_from(flags & 0xffff_ffff).is_ok_and(appends)
+}
+
+const fn appends(flags: i32) -> bool {
+    flags & libc::O_APPEND != 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
+}
+
+/// The file of a descriptor, if that appends to it: proc_pid_fdinfo(5).
+fn appended(pid: Pid, descriptor: i32) -> Option<PathBuf> {
+    let of = |what: &str| format!("/proc/{}/{what}/{descriptor}", pid.as_raw_pid());
+    let info = fs::read_to_string(of("fdinfo")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    i32::from_str_radix(flags.trim(), 8).is_ok_and(appends).then(|| fs::read_link(of("fd")).ok())?
 }
 
 /// Whether a task has a handler for a signal: `SigCgt` of proc_pid_status(5).

@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     Error,
     error::remedy,
-    request::{self, ENTRY, Resume},
+    request::{self, ENTRY, EXIT, Resume},
     rights,
     seen::Record,
 };
@@ -51,6 +51,8 @@ pub enum Progress {
 pub struct Tracer {
     main: Pid,
     tasks: HashSet<Pid>,
+    /// Everything that was traced, by its id: who sends a signal may have ended.
+    own: HashSet<i32>,
     record: Record,
     started: bool,
     exit: Option<Exit>,
@@ -84,6 +86,7 @@ impl Tracer {
         Ok(Self {
             main,
             tasks: HashSet::from([main]),
+            own: HashSet::from([main.as_raw_pid()]),
             record: Record::new(),
             started: false,
             exit: None,
@@ -200,6 +203,7 @@ impl Tracer {
             return Ok(());
         }
         self.tasks.insert(pid);
+        self.own.insert(pid.as_raw_pid());
         let how = match parts(status) {
             (0, CALL_STOP) => {
                 self.at_call(pid)?;
@@ -207,7 +211,9 @@ impl Tracer {
             }
             (0, signal) => {
                 if self.started {
-                    self.record.signal(pid, signal);
+                    let sender = request::sender(pid).unwrap_or_default();
+                    let outside = sender.is_some_and(|sender| !self.own.contains(&sender));
+                    self.record.signal(pid, signal, outside);
                 }
                 Resume::Run(signal)
             }
@@ -231,7 +237,8 @@ impl Tracer {
             return Ok(());
         }
         match request::call_info(pid) {
-            Ok(info) if info.op == ENTRY => self.record.call(&info),
+            Ok(info) if info.op == ENTRY => self.record.call(pid, &info),
+            Ok(info) if info.op == EXIT => self.record.returned(pid, &info),
             Ok(_) => {}
             Err(error) => tolerate("ask after a call of", pid, Err(error))?,
         }
@@ -258,6 +265,7 @@ impl Tracer {
 
     fn gone(&mut self, pid: Pid, status: WaitStatus) {
         self.tasks.remove(&pid);
+        self.record.gone(pid);
         if pid == self.main && self.exit.is_none() {
             let exit = Exit::from_wait_status(status.as_raw().cast_unsigned());
             self.exit = Some(exit);

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_profile::recording::{Exit, Mark, Observation, Values};
+use portcullis_profile::recording::{Exit, Mark, Observation, Signals, Values};
 use portcullis_trace::{Progress, Tracer};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -39,6 +39,11 @@ fn start(program: &Path, arguments: &[&str]) -> Child {
         .stdout(Stdio::piped())
         .spawn()
         .expect("a shell starts")
+}
+
+/// Whether a process sleeps in read(2), whose number is 0.
+fn waits_in_read(id: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{id}/syscall")).is_ok_and(|text| text.starts_with("0 "))
 }
 
 /// Lets the tracer work until something holds.
@@ -183,11 +188,8 @@ fn signals_reach_the_program_and_handlers_are_seen() {
     let calls = counts(&seen);
     assert_eq!(calls["rt_sigreturn"], 3, "each handler returned");
     assert!(!calls.contains_key("exit_group"), "SIGTERM ended it: {calls:?}");
-    assert!(
-        seen.marks.contains(&Mark::Killed) && seen.marks.contains(&Mark::LogReopened),
-        "{:?}",
-        seen.marks
-    );
+    assert_eq!(seen.marks, [Mark::StartSeen, Mark::Killed].into());
+    assert_eq!(seen.outside.names().count(), 0, "it sent all of them itself");
 }
 
 #[test]
@@ -253,4 +255,37 @@ fn a_child_that_ends_first_is_an_error() {
     let child = Command::new("true").spawn().expect("it starts");
     let error = Tracer::seize(child.id()).expect_err("it has ended");
     assert!(error.to_string().contains("ended before it could be traced"), "{error}");
+}
+
+/// What an operator does: SIGUSR1 comes from another process, and the log is opened again. Before that it may be opened as often as one likes,
+/// and other files may be opened after it.
+#[test]
+fn a_log_is_reopened_after_a_signal_from_outside_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let append = |name: &str| format!("append={}", directory.path().join(name).display());
+    let told = |steps: &[&str]| {
+        let mut child = start(&SUBJECT, steps);
+        let mut tracer = Tracer::seize(child.id()).expect("it can be traced");
+        let id = child.id();
+        until(&mut tracer, "the subject waits", |_| waits_in_read(id));
+        let pid = Pid::from_raw(i32::try_from(id).expect("an id")).expect("an id");
+        kill_process(pid, Signal::USR1).expect("it can be told");
+        while tracer.observation().outside.is_empty() {
+            tracer.advance().expect("it can be traced");
+        }
+        child.stdin.take().expect("an input").write_all(b".").expect("it reads");
+        until(&mut tracer, "everything ended", |progress| progress == Progress::Done);
+        tracer.observation()
+    };
+    let (log, other) = (append("log"), append("other"));
+    let seen = told(&["handle=10", &log, &log, "wait", &log]);
+    assert_eq!((seen.handled, seen.outside), (Signals::of(&["SIGUSR1"]), Signals::of(&["SIGUSR1"])));
+    assert!(seen.marks.contains(&Mark::LogReopened), "{:?}", seen.marks);
+    for steps in [
+        &["handle=10", &log, "raise=10", &log, "wait", &other][..],
+        &["handle=10", &log, "wait", &other, "call=2:0"],
+    ] {
+        let seen = told(steps);
+        assert!(!seen.marks.contains(&Mark::LogReopened), "{steps:?}: {:?}", seen.marks);
+    }
 }

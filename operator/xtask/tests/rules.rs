@@ -40,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &["portcullis-api", "portcullis-profile", "portcullis-runtimes"]),
     ("portcullis-e2e", &["portcullis-api"]),
     ("portcullis-runtimes", &["portcullis-profile"]),
+    ("portcullis-kernels", &["portcullis-runtimes"]),
 ];
 
 /// What the model must do without: it has no I/O, no async and knows nothing of Kubernetes.

@@ -56,6 +56,7 @@ impl Archive {
         if let Some(pending) = &self.pending {
             // Where it was recorded is a set, so it may be told at once.
             both.platforms.extend(pending.tally.platforms.iter().cloned());
+            both.absences.extend(pending.tally.absences.iter().cloned());
         }
         let mut spec = SeccompRecordingPartSpec::with_settled(recording, recording_uid, &both);
         if let Some(Pending { part, tally }) = &self.pending {
@@ -74,6 +75,7 @@ impl Archive {
     pub fn from_spec(spec: &SeccompRecordingPartSpec) -> Result<Self, InvalidPart> {
         let mut archive = Self::default();
         archive.settled.platforms = spec.read_platforms();
+        archive.settled.absences = spec.read_absences();
         for (index, entry) in spec.entries.iter().enumerate() {
             let observation = entry.read(index)?;
             match &entry.part {

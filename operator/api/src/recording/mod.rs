@@ -23,8 +23,8 @@ pub use self::{
     merge::{PartContent, merge_parts},
     origin::RecordedFrom,
     part::{
-        InvalidPart, LostCounts, RecordedEntry, RecordedSource, RecordingPlatform, SeccompRecordingPart,
-        SeccompRecordingPartSpec,
+        InvalidPart, LostCounts, RecordedAbsence, RecordedEntry, RecordedSource, RecordingPlatform,
+        SeccompRecordingPart, SeccompRecordingPartSpec,
     },
     result::{RecordedProfile, RecordingBase},
     selector::{PodSelector, PodSelectorOperator, PodSelectorRequirement},

@@ -2,8 +2,8 @@
 
 use kube::{CustomResource, KubeSchema};
 use portcullis_profile::recording::{
-    Entry, InvalidText, Ledger, Losses, Observation, Platform, Signals, Source, Subject, decode_entry,
-    encode_entry,
+    Absence, Entry, InvalidText, Ledger, Losses, Observation, Platform, Signals, Source, Subject,
+    decode_entry, encode_entry,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,10 @@ pub struct SeccompRecordingPartSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::MAX_PLATFORMS))]
     pub platforms: Vec<RecordingPlatform>,
+    /// When the node's recorder was away while pods came and went, at most 16 times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = portcullis_profile::recording::MAX_ABSENCES))]
+    pub absences: Vec<RecordedAbsence>,
     /// What was seen: for each image, container and run what ended containers come to, then the containers that still run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = crate::MAX_PART_ENTRIES))]
@@ -94,6 +98,29 @@ pub struct RecordingPlatform {
     /// The container runtime and its version, as the node says.
     #[schemars(length(max = crate::constants::MAX_PLATFORM_LENGTH))]
     pub runtime: String,
+}
+
+/// A time in which a node's recorder was away.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedAbsence {
+    /// The node's name.
+    #[schemars(length(min = 1, max = crate::MAX_RECORDED_NODE_LENGTH))]
+    pub node: String,
+    /// Seconds since the epoch, from which on it was away.
+    #[schemars(range(min = 0))]
+    pub since: i64,
+    /// Seconds since the epoch, at which it was back.
+    #[schemars(range(min = 0))]
+    pub until: i64,
+    /// The recording's pods that lived meanwhile and had ended when it was back, the first ten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pods")]
+    pub pods: Vec<String>,
+    /// How many more there were, and how many pods that are not in the API any more.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub others: i64,
 }
 
 /// What was seen of some containers.
@@ -145,6 +172,10 @@ pub struct RecordedEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "signals")]
     pub signals: Vec<String>,
+    /// Signals that came from outside of the containers' own programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "signals")]
+    pub outside_signals: Vec<String>,
     /// What could not be kept; nothing where it is not there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<LostCounts>,
@@ -224,6 +255,7 @@ impl SeccompRecordingPartSpec {
                     runtime: cut(runtime),
                 })
                 .collect(),
+            absences: tally.absences.iter().map(RecordedAbsence::of).collect(),
             entries: tally
                 .subjects
                 .iter()
@@ -266,8 +298,11 @@ impl SeccompRecordingPartSpec {
     /// # Errors
     /// Where an entry is not in the format.
     pub fn ledger(&self) -> Result<Ledger, InvalidPart> {
-        let mut settled =
-            portcullis_profile::recording::Tally { platforms: self.read_platforms(), ..Default::default() };
+        let mut settled = portcullis_profile::recording::Tally {
+            platforms: self.read_platforms(),
+            absences: self.read_absences(),
+            ..Default::default()
+        };
         let mut open = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
             let observation = entry.read(index)?;
@@ -286,6 +321,10 @@ impl SeccompRecordingPartSpec {
         Ok(ledger)
     }
 
+    pub(super) fn read_absences(&self) -> std::collections::BTreeSet<Absence> {
+        self.absences.iter().map(RecordedAbsence::read).collect()
+    }
+
     pub(super) fn read_platforms(&self) -> std::collections::BTreeSet<Platform> {
         let read = |RecordingPlatform { kernel, runtime }: &RecordingPlatform| Platform {
             kernel: kernel.clone(),
@@ -295,9 +334,33 @@ impl SeccompRecordingPartSpec {
     }
 }
 
+impl RecordedAbsence {
+    fn of(absence: &Absence) -> Self {
+        let Absence { node, since, until, pods, others } = absence;
+        Self {
+            node: node.clone(),
+            since: signed(*since),
+            until: signed(*until),
+            pods: pods.clone(),
+            others: signed(*others),
+        }
+    }
+
+    fn read(&self) -> Absence {
+        let Self { node, since, until, pods, others } = self;
+        Absence {
+            node: node.clone(),
+            since: unsigned(*since),
+            until: unsigned(*until),
+            pods: pods.clone(),
+            others: unsigned(*others),
+        }
+    }
+}
+
 impl RecordedEntry {
     pub(super) fn of(subject: &Subject, observation: &Observation) -> Self {
-        let Entry { containers, since, calls, denied, values, marks, handled, losses } =
+        let Entry { containers, since, calls, denied, values, marks, handled, outside, losses } =
             encode_entry(observation);
         Self {
             image: subject.image.chars().take(MAX_IMAGE_LENGTH).collect(),
@@ -312,6 +375,7 @@ impl RecordedEntry {
             values,
             marks,
             signals: Signals::from_bits(handled).names().collect(),
+            outside_signals: Signals::from_bits(outside).names().collect(),
             lost: LostCounts::of(losses),
         }
     }
@@ -321,7 +385,8 @@ impl RecordedEntry {
     }
 
     pub(super) fn read(&self, index: usize) -> Result<Observation, InvalidPart> {
-        let names: Vec<&str> = self.signals.iter().map(String::as_str).collect();
+        let bits =
+            |names: &[String]| Signals::of(&names.iter().map(String::as_str).collect::<Vec<_>>()).bits();
         let entry = Entry {
             containers: unsigned(self.containers),
             since: unsigned(self.since),
@@ -329,7 +394,8 @@ impl RecordedEntry {
             denied: self.denied.clone(),
             values: self.values.clone(),
             marks: self.marks.clone(),
-            handled: Signals::of(&names).bits(),
+            handled: bits(&self.signals),
+            outside: bits(&self.outside_signals),
             losses: self.lost.unwrap_or_default().losses(),
         };
         decode_entry(&entry).map_err(|problem| InvalidPart { index, problem })
@@ -375,6 +441,11 @@ fn dns_label(_: &mut SchemaGenerator) -> Schema {
         "maxLength": 63,
         "pattern": "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
     })
+}
+
+fn pods(_: &mut SchemaGenerator) -> Schema {
+    let most = portcullis_profile::recording::MAX_ABSENT_PODS;
+    json_schema!({"type": "array", "maxItems": most, "items": {"type": "string", "maxLength": 253}})
 }
 
 fn marks(_: &mut SchemaGenerator) -> Schema {

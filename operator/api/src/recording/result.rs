@@ -4,7 +4,7 @@ use kube::ResourceExt as _;
 use portcullis_profile::{
     Baseline, Profile,
     compose::NamedProfile,
-    recording::{Tally, Wishes, make},
+    recording::{Companions, Tally, Wishes, make},
 };
 
 use super::{RecordedFrom, SeccompRecording};
@@ -26,6 +26,8 @@ pub struct RecordedProfile {
     pub spec: ProfileSpec,
     /// What whoever reviews it has to know, at most 20 texts.
     pub notes: Vec<String>,
+    /// Calls that it does not allow, and that the containers may make under another load.
+    pub companions: Vec<Companions>,
 }
 
 impl SeccompRecording {
@@ -65,6 +67,7 @@ impl SeccompRecording {
                 ..ProfileSpec::default()
             },
             notes: notes.map(|note| bounded_message(note.to_string())).collect(),
+            companions: made.companions,
         })
     }
 }

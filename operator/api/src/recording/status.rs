@@ -25,6 +25,11 @@ pub struct RecordingStatus {
     /// When it ended. A recording that has ended does not begin again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Time>,
+    /// What is missing, a sentence each with what to do about it, at most 20; nothing where it is complete. Phases that not every program has
+    /// are among it where they were not seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "notes")]
+    pub missing: Vec<String>,
     /// How many different system calls were made.
     #[serde(default)]
     pub calls: u32,
@@ -90,13 +95,17 @@ pub struct ContainerSummary {
     pub images: Vec<String>,
     /// The phases that were seen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 6))]
+    #[schemars(length(max = 7))]
     pub seen: Vec<PhaseName>,
+    /// The phases of which there is a hint that may be chance, such as a signal that the container sent itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 7))]
+    pub maybe: Vec<PhaseName>,
     /// The phases that were not: what a program does in them, the profile may deny.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 6))]
+    #[schemars(length(max = 7))]
     pub not_seen: Vec<PhaseName>,
-    /// The signals that handlers ran for, of those by which programs are told something.
+    /// The signals from outside that handlers ran for, of those by which programs are told something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "signals")]
     pub signals: Vec<String>,
@@ -107,11 +116,13 @@ pub struct ContainerSummary {
 pub enum PhaseName {
     /// From the container's first instruction.
     Start,
-    /// A minute without a new call.
+    /// A minute without a new call, or an end with 0 unasked.
     Steady,
-    /// A handler ran for a signal by which programs are told something.
+    /// The runtime ran a command in it: an exec probe's, a lifecycle hook's, `kubectl exec`'s.
+    Exec,
+    /// A handler ran for a signal from outside, by which programs are told something.
     SignalHandled,
-    /// Files were opened after SIGHUP or SIGUSR1 was handled.
+    /// A file was opened again to append to it, after a handler took SIGHUP or SIGUSR1 from outside.
     LogReopened,
     /// It ended as it should.
     GracefulStop,
@@ -124,6 +135,7 @@ impl From<Phase> for PhaseName {
         match phase {
             Phase::Start => Self::Start,
             Phase::Steady => Self::Steady,
+            Phase::Exec => Self::Exec,
             Phase::SignalHandled => Self::SignalHandled,
             Phase::LogReopened => Self::LogReopened,
             Phase::GracefulStop => Self::GracefulStop,

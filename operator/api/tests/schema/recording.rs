@@ -175,6 +175,7 @@ fn largest(number: usize) -> Observation {
             .collect(),
         marks: Mark::ALL.iter().copied().collect(),
         handled: Signals::from_bits(u64::MAX),
+        outside: Signals::from_bits(u64::MAX),
         losses: Losses { calls: u64::MAX / 2, values: u64::MAX, denials: u64::MAX / 2 },
     }
 }

@@ -125,7 +125,10 @@ fn once_the_command_ended_a_signal_ends_the_recording_and_the_rest_lives() {
             start(folder.path(), &["--method", method, "--file", "x", "--", "sh", "-c", script]);
         running.until_it_says("what it started runs on");
         running.signal(Signal::TERM);
+        running.until_it_says("how they end was not seen");
         running.until_it_says("the profile is in");
+        // The command's own end says nothing of what outlived it.
+        running.until_it_says("seen      Start\n");
         let recorder = fs::read_to_string(folder.path().join("recorder")).expect("the shell wrote it");
         until("the recorder has ended", || !runs(recorder.trim()));
         fs::write(&pipe, "go on\n").expect("somebody reads");

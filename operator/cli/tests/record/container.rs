@@ -20,10 +20,10 @@ fn permissive() -> Value {
 }
 
 /// A bundle with a busybox, in a folder that goes with it.
-struct Bundle(tempfile::TempDir);
+pub(crate) struct Bundle(tempfile::TempDir);
 
 impl Bundle {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let bin = folder.path().join("rootfs/bin");
         fs::create_dir_all(&bin).expect("a folder");
@@ -37,16 +37,20 @@ impl Bundle {
         Self(folder)
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     fn configure(&self, script: &str, filter: Option<Value>) {
+        self.configure_command(&["/bin/sh", "-c", script], filter);
+    }
+
+    pub(crate) fn configure_command(&self, command: &[&str], filter: Option<Value>) {
         let mut config = json!({
             "ociVersion": "1.0.2",
             "process": {
                 "user": {"uid": 0, "gid": 0},
-                "args": ["/bin/sh", "-c", script],
+                "args": command,
                 "env": ["PATH=/bin"],
                 "cwd": "/",
                 "noNewPrivileges": true,
@@ -68,12 +72,12 @@ impl Bundle {
     }
 
     /// Runs the container to its end.
-    fn run(&self, id: &str) -> Output {
+    pub(crate) fn run(&self, id: &str) -> Output {
         self.runc(&["run", id]).output().expect("these tests need runc")
     }
 }
 
-fn waiting(bundle: &Bundle, id: &str) -> Running {
+pub(crate) fn waiting(bundle: &Bundle, id: &str) -> Running {
     // Which of its own calls runc makes, written in Go, differs a little from run to run.
     let options = ["--with-runtime-base", "runc", "--file", "app.json"];
     let mut running = start(bundle.path(), &[&["--container", id], &options[..]].concat());
@@ -81,7 +85,7 @@ fn waiting(bundle: &Bundle, id: &str) -> Running {
     running
 }
 
-fn filter_of(bundle: &Bundle) -> Value {
+pub(crate) fn filter_of(bundle: &Bundle) -> Value {
     let text = fs::read(bundle.path().join("app.json")).expect("a profile");
     serde_json::from_slice(&text).expect("JSON")
 }

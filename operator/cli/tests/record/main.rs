@@ -5,3 +5,4 @@ mod command;
 mod container;
 mod machine;
 mod root;
+mod threads;

@@ -8,8 +8,8 @@ use k8s_openapi::{
 };
 use portcullis_api::{
     ContainerSummary, LostCounts, MAX_LISTED_CALLS, MAX_LISTED_CONTAINERS, MAX_LISTED_DENIED,
-    MAX_LISTED_IMAGES, MAX_LISTED_RUNS, RecordingCondition, RecordingReason, RecordingStatus, RunSummary,
-    SeccompRecording, bounded_message, parse_duration,
+    MAX_LISTED_IMAGES, MAX_LISTED_RUNS, MAX_WARNINGS, RecordingCondition, RecordingReason, RecordingStatus,
+    RunSummary, SeccompRecording, bounded_message, parse_duration,
 };
 use portcullis_profile::recording::{Call, Observation, Tally, Verdict, only_in, verdict};
 
@@ -56,6 +56,7 @@ impl Facts<'_> {
             conditions,
             started_at: Some(Time(started)),
             ended_at: self.previous.ended_at.clone().or_else(|| end.map(|end| Time(end.at))),
+            missing: self.missing(&verdict),
             calls: u32::try_from(total.calls.len()).unwrap_or(u32::MAX),
             call_names: names(&mut total.calls.keys(), MAX_LISTED_CALLS),
             denied_calls: names(&mut total.denied.keys(), MAX_LISTED_DENIED),
@@ -135,6 +136,12 @@ impl Facts<'_> {
         }
     }
 
+    fn missing(&self, verdict: &Verdict) -> Vec<String> {
+        let gaps = verdict.gaps.iter().map(ToString::to_string).chain(verdict.not_seen());
+        let all = self.problems.iter().cloned().chain(gaps);
+        all.take(MAX_WARNINGS).map(|missing| bounded_message(&missing)).collect()
+    }
+
     fn profile_condition(&self, made: &Made) -> Condition {
         let (holds, reason, message) = made.said();
         let status = if holds { "True" } else { "False" };
@@ -189,6 +196,7 @@ impl Facts<'_> {
                 name: name.clone(),
                 images: images(name),
                 seen: container.seen.iter().map(|phase| (*phase).into()).collect(),
+                maybe: container.maybe.iter().map(|phase| (*phase).into()).collect(),
                 not_seen: container.not_seen.iter().map(|phase| (*phase).into()).collect(),
                 signals: container.signals.names().collect(),
             })

@@ -47,7 +47,8 @@ impl Basis {
             .subjects
             .iter()
             .map(|(subject, observation)| (subject.clone(), observation.without_counts()));
-        let tally = Tally { subjects: uncounted.collect(), platforms: tally.platforms.clone() };
+        let tally =
+            Tally { subjects: uncounted.collect(), platforms: tally.platforms.clone(), ..Tally::default() };
         Self { recording, tally, ended }
     }
 }

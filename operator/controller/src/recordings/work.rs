@@ -177,7 +177,7 @@ async fn make_within(
         .pool
         .run(&key.namespace, move || seen.recording.profile_of(&seen.tally, &bases, baseline.baseline()))
         .await;
-    let RecordedProfile { spec, notes } = match made {
+    let RecordedProfile { spec, notes, companions: _ } = match made {
         Ok(Ok(made)) => made,
         Ok(Err(why)) => return Ok(Made::Impossible(why)),
         Err(given_up) => return Ok(Made::Impossible(given_up.to_string())),

@@ -1,6 +1,6 @@
 //! What stays when the process ends, and what goes.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
 use aya::programs::{links::PinnedLink, loaded_programs};
 use portcullis_probe::{Attachment, Error, Probe, uninstall};
@@ -244,4 +244,29 @@ fn what_is_no_bpf_file_system_is_refused() {
     settings.pins = "/sys/fs/bpf/portcullis".into();
     settings.node = "../escape".to_owned();
     assert!(matches!(Probe::open(&settings), Err(Error::NodeName(_))));
+}
+
+/// A pod that came and went while nobody was there can't be counted, but that it was there is known.
+#[test]
+fn pods_that_came_while_nobody_was_there_are_known() {
+    let mut node = Node::new();
+    assert_eq!(node.absence().expect("it can be asked"), None, "nobody was there before");
+    let watched = node.pod();
+    node.watch(&watched.target(), FILTERED).expect("a pod can be watched");
+    let before = node.pod();
+    drop(before.container());
+    node.stay().expect("it can say so");
+    node.close();
+    let stranger = node.pod();
+    let (_, cgroup) = stranger.container();
+    assert!(cgroup.run(&["filter", "call=39"]).success());
+    drop(cgroup);
+    let (_, of_the_watched) = watched.container();
+    node.reopen();
+    let absence = node.absence().expect("it can be asked").expect("there was one");
+    assert_eq!(absence.strangers.keys().collect::<Vec<_>>(), [&stranger.uid], "{absence:?}");
+    assert!(absence.strangers.values().all(|at| *at >= absence.since && *at <= SystemTime::now()));
+    drop(of_the_watched);
+    node.stay().expect("it can say so");
+    assert_eq!(node.absence().expect("it can be asked"), None);
 }

@@ -23,7 +23,7 @@ static word call_i386(word number)
 	return number;
 }
 
-enum { READ = 0, RT_SIGACTION = 13, GETPID = 39, CLONE = 56, FORK = 57, EXECVE = 59, EXIT = 60, WAIT4 = 61, KILL = 62, PRCTL = 157, EXIT_GROUP = 231, SECCOMP = 317 };
+enum { READ = 0, OPEN = 2, RT_SIGACTION = 13, GETPID = 39, CLONE = 56, FORK = 57, EXECVE = 59, EXIT = 60, WAIT4 = 61, KILL = 62, PRCTL = 157, EXIT_GROUP = 231, SECCOMP = 317 };
 
 struct instruction {
 	unsigned short code;
@@ -207,13 +207,17 @@ static void run(char **argument)
 		} else if (starts(*argument, "join", &rest)) {
 			return;
 		} else if (starts(*argument, "handle=", &rest)) {
-			/* SA_RESTORER */
-			word action[4] = { (word)handler, 0x04000000, (word)restorer, 0 };
+			/* SA_RESTORER, and SA_RESTART for who waits */
+			word action[4] = { (word)handler, 0x14000000, (word)restorer, 0 };
 			call(RT_SIGACTION, number(&rest), (word)action, 0, 8, 0, 0);
 		} else if (starts(*argument, "raise=", &rest)) {
 			/* getpid and kill */
 			word self = call(GETPID, 0, 0, 0, 0, 0, 0);
 			call(KILL, self, number(&rest), 0, 0, 0, 0);
+		} else if (starts(*argument, "append=", &rest)) {
+			/* append=PATH: open with O_WRONLY|O_CREAT|O_APPEND */
+			if ((long)call(OPEN, (word)rest, 02101, 0600, 0, 0, 0) < 0)
+				fail();
 		} else if (starts(*argument, "exec=", &rest)) {
 			/* exec=PATH: the steps that follow are the new program's. */
 			argument[0] = (char *)rest;

@@ -6,7 +6,12 @@ use super::{
     Example, Observed,
     observed::{MAX_VALUES, NAMESPACE_FLAGS, Values},
 };
-use crate::{Action, Arch, Arg, Operator, Profile, Rule, runtime_base::ALWAYS, syscalls};
+use crate::{
+    Action, Arch, Arg, Baseline, Operator, Profile, Rule,
+    runtime_base::ALWAYS,
+    runtime_default::{Fallback, fall_back},
+    syscalls,
+};
 
 /// How a profile is made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +76,8 @@ pub enum Note {
     },
     /// Programs make namespaces by clone3 as well.
     Clone3,
+    /// A call is answered with ENOSYS, so that callers make another one.
+    FallsBack(&'static Fallback),
     /// Some architectures take clone's flags in another place than others, and a profile's rules are for all.
     ClonePlaces,
     /// Conditions do not hold where an architecture makes the call through another one.
@@ -106,6 +113,11 @@ impl fmt::Display for Note {
             }
             Self::Clone3 => f.write_str(
                 "clone3 is allowed whole, new namespaces included: its flags are in memory, where no filter sees them",
+            ),
+            Self::FallsBack(Fallback { call, instead, why, .. }) => write!(
+                f,
+                "{call} is answered with ENOSYS, as by the runtime default: {why}, and callers make {instead} instead, which is allowed as \
+                 there"
             ),
             Self::ClonePlaces => f.write_str(
                 "clone is allowed whatever its namespace flags: IBM Z has them in another place than the other \
@@ -157,24 +169,27 @@ impl Observed {
                 Err(note) => notes.push(note),
             }
         }
-        if names.contains("clone3") && rules.iter().any(|rule| rule.names == ["clone"]) {
-            notes.push(Note::Clone3);
-        }
         let all = Rule {
             names: names.into_iter().map(str::to_owned).collect(),
             action: Action::Allow,
             errno_ret: None,
             args: Vec::new(),
         };
-        let profile = Profile {
+        let mut profile = Profile {
             default_action: generation.default_action,
             default_errno_ret: generation.default_errno,
-            architectures: architectures.into_iter().collect(),
+            architectures: architectures.iter().copied().collect(),
             flags: Vec::new(),
             listener_path: None,
             listener_metadata: None,
             syscalls: [vec![all], rules].concat(),
         };
+        if self.clone3_makes_namespaces() {
+            notes.push(Note::Clone3);
+        } else {
+            let changed = fall_back(&mut profile, &Baseline::strictest(), &architectures);
+            notes.extend(changed.into_iter().map(Note::FallsBack));
+        }
         Generated { profile, notes }
     }
 }

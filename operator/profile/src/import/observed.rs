@@ -87,6 +87,8 @@ pub struct Observed {
     /// By a table: `strace -C` writes one of the same calls.
     tabled: Counts,
     values: Vec<Values>,
+    /// Whether clone3 was seen to make a namespace.
+    clone3_makes_namespaces: bool,
 }
 
 impl Observed {
@@ -114,6 +116,10 @@ impl Observed {
         match event {
             Event::Call(call) => {
                 add(&mut self.seen, call.arch, call.name, 1);
+                if call.name.as_str() == "clone3" {
+                    self.clone3_makes_namespaces |=
+                        memchr::memmem::find(call.written(), b"CLONE_NEW").is_some();
+                }
                 if let Some(values) = self.values.iter_mut().find(|values| values.name == call.name) {
                     values.add(&call);
                 }
@@ -132,6 +138,7 @@ impl Observed {
         for (arch, name, calls) in other.calls() {
             add(&mut self.seen, arch, name, calls);
         }
+        self.clone3_makes_namespaces |= other.clone3_makes_namespaces;
         for theirs in &other.values {
             let Some(mine) = self.values.iter_mut().find(|mine| mine.name == theirs.name) else { continue };
             theirs.seen.iter().for_each(|&value| mine.insert(value));
@@ -164,6 +171,10 @@ impl Observed {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.calls().next().is_none()
+    }
+
+    pub(super) const fn clone3_makes_namespaces(&self) -> bool {
+        self.clone3_makes_namespaces
     }
 
     pub(super) fn values(&self) -> &[Values] {

@@ -40,6 +40,11 @@ impl<'a> Bounds<'a> {
         self.defaults.iter().flat_map(on).filter_map(|difference| difference.name).collect()
     }
 
+    /// Whether the default lets a call through whatever its arguments.
+    pub(super) fn lets_through(&self, name: &str) -> bool {
+        !self.defaults.is_empty() && self.allows(name, &[])
+    }
+
     /// The rules of the default that a recording needs of calls that were only made as it allows them.
     ///
     /// What a rule asks of an argument whose values are not known is taken over.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ledger, Observation, Subject, Tally};
+use super::{Ledger, Observation, Subject, Tally, absence::fit_absences};
 
 /// Most subjects of a tally that is written down.
 pub const MAX_SUBJECTS: usize = 32;
@@ -23,6 +23,7 @@ impl Tally {
             |subject| OTHERS.clone_into(&mut subject.container),
         ];
         let mut fitted = self.clone();
+        fit_absences(&mut fitted.absences);
         for (step, _) in coarser.iter().enumerate() {
             if fitted.subjects.len() <= limit {
                 break;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Observation;
+use super::{Absence, Observation, absence::fit_absences};
 
 /// What observations are kept apart by.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +40,8 @@ pub struct Tally {
     pub subjects: BTreeMap<Subject, Observation>,
     /// Where.
     pub platforms: BTreeSet<Platform>,
+    /// When a node's recorder was away.
+    pub absences: BTreeSet<Absence>,
 }
 
 impl Tally {
@@ -49,6 +51,7 @@ impl Tally {
             self.add_one(subject.clone(), observation);
         }
         self.platforms.extend(other.platforms.iter().cloned());
+        self.absences.extend(other.absences.iter().cloned());
     }
 
     /// Takes in what one source saw.
@@ -101,6 +104,12 @@ impl Ledger {
     /// Notes where this is recorded.
     pub fn on(&mut self, platform: Platform) {
         self.settled.platforms.insert(platform);
+    }
+
+    /// Notes that the node's recorder was away, and that pods of this recording may be missing for it.
+    pub fn missed(&mut self, absence: Absence) {
+        self.settled.absences.insert(absence);
+        fit_absences(&mut self.settled.absences);
     }
 
     /// A source will not report again. False where it is not an open one.

@@ -8,13 +8,16 @@ use std::{
 use super::{
     Argument, Call, Mark, Observation, Tally, Values,
     bounds::{Bounds, Conditions},
+    companions::{Companions, companions},
     recorded_argument,
 };
 use crate::{
     Action, Arch, Baseline, Profile, Rule,
     compose::{NamedProfile, UnionError, union},
+    constants,
     evaluate::{Outcome, Passage, Runtime},
     runtime_base::{self, ALWAYS},
+    runtime_default::{Fallback, fall_back},
     syscalls::{self, Lookup},
 };
 
@@ -43,6 +46,8 @@ pub struct Made {
     pub profile: Profile,
     /// What whoever reviews it has to know.
     pub notes: Vec<Note>,
+    /// Calls that the profile does not allow, and that the program may make under another load.
+    pub companions: Vec<Companions>,
 }
 
 /// Something to know of a profile that was made.
@@ -67,6 +72,15 @@ pub enum Note {
         baseline: String,
         /// The calls.
         calls: Vec<String>,
+    },
+    /// A call is answered with ENOSYS, so that callers make another one.
+    FallsBack(&'static Fallback),
+    /// Sockets are allowed of more domains than were seen: whether of all, and those that were seen where they are known.
+    OpenDomains {
+        /// Whether of every domain.
+        all: bool,
+        /// Those that were seen, in words.
+        seen: Vec<String>,
     },
     /// Calls that the bases allow already.
     LeftToBases(Vec<String>),
@@ -95,6 +109,16 @@ impl fmt::Display for Note {
                 "looser than {baseline}, so that a namespace needs a permission for it: {}",
                 calls.join(", ")
             ),
+            Self::FallsBack(Fallback { call, instead, why, .. }) => write!(
+                f,
+                "{call} is answered with ENOSYS, as by the runtime default: {why}, and callers make {instead} instead, which is allowed as \
+                 there"
+            ),
+            Self::OpenDomains { all, seen } => {
+                let open = if *all { "every domain, AF_VSOCK among them" } else { "the domains that the runtime default allows" };
+                write!(f, "socket is allowed with {open}; --args socket (spec.profile.argumentRules) allows those that were seen alone")?;
+                if seen.is_empty() { Ok(()) } else { write!(f, ": {}", seen.join(", ")) }
+            }
             Self::LeftToBases(names) => write!(f, "left to the bases, which allow them: {}", names.join(", ")),
             Self::NotInBases(arch) => {
                 write!(f, "calls were made through {arch}, which the bases' architectures don't list: they would be killed")
@@ -146,7 +170,7 @@ pub fn make(tally: &Tally, wishes: &Wishes<'_>) -> Result<Made, MakeError> {
         names.retain(|name| !bounded.contains_key(name));
         conditional.extend(bounded);
     }
-    let profile = Profile {
+    let mut profile = Profile {
         default_action: wishes.default_action,
         default_errno_ret: wishes.default_errno_ret,
         architectures: architectures(&arches, wishes, &mut notes),
@@ -155,6 +179,8 @@ pub fn make(tally: &Tally, wishes: &Wishes<'_>) -> Result<Made, MakeError> {
         listener_metadata: None,
         syscalls: rules(names, conditional),
     };
+    notes.extend(fall_back(&mut profile, wishes.baseline, &arches).into_iter().map(Note::FallsBack));
+    notes.extend(open_domains(tally, &profile, wishes));
     let beyond = bounds.beyond(&profile);
     if !beyond.is_empty() {
         let calls = beyond.into_iter().map(str::to_owned).collect();
@@ -164,7 +190,11 @@ pub fn make(tally: &Tally, wishes: &Wishes<'_>) -> Result<Made, MakeError> {
         let this = NamedProfile { name: "the recording", profile: &profile };
         union(&[&[this], wishes.bases.as_slice()].concat())?;
     }
-    Ok(Made { profile, notes })
+    let allowed = profile.syscalls.iter().chain(wishes.bases.iter().flat_map(|base| &base.profile.syscalls));
+    let recorded = total.calls.keys().filter_map(|call| call.name());
+    let known = allowed.flat_map(|rule| &rule.names).map(String::as_str).chain(recorded).collect();
+    let companions = companions(&known, &bounds, &arches);
+    Ok(Made { profile, notes, companions })
 }
 
 fn named(total: &Observation, notes: &mut Vec<Note>) -> BTreeSet<String> {
@@ -173,6 +203,22 @@ fn named(total: &Observation, notes: &mut Vec<Note>) -> BTreeSet<String> {
         notes.push(Note::Unnamed(unnamed));
     }
     total.calls.keys().filter_map(|call| call.name()).map(str::to_owned).collect()
+}
+
+/// That sockets of domains are allowed that nobody was seen to use.
+fn open_domains(tally: &Tally, profile: &Profile, wishes: &Wishes<'_>) -> Option<Note> {
+    const SOCKET: &str = "socket";
+    if wishes.argument_rules.contains(SOCKET) || wishes.argument_rules.contains("*") {
+        return None;
+    }
+    let mut rules =
+        profile.syscalls.iter().filter(|rule| rule.names.iter().any(|name| name == SOCKET)).peekable();
+    rules.peek()?;
+    let all = rules.any(|rule| rule.args.is_empty());
+    let name =
+        |value: u64| constants::names(Arch::X86_64, SOCKET, 0, value).unwrap_or_else(|| value.to_string());
+    let seen = values_of(tally, SOCKET, 0).unwrap_or_default().into_iter().map(name).collect();
+    Some(Note::OpenDomains { all, seen })
 }
 
 /// Adds what is needed and could not be seen.

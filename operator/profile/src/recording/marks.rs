@@ -28,8 +28,12 @@ marks! {
     StartMissed,
     /// It made no new call for [`super::STEADY_SECONDS`].
     Steady,
-    /// It handled SIGHUP or SIGUSR1 and opened files afterwards.
+    /// It handled SIGHUP or SIGUSR1 that came from outside, and then opened a file again to append to it.
     LogReopened,
+    /// The runtime ran a command in it while it ran: an exec probe's, a lifecycle hook's, `kubectl exec`'s.
+    ExecSeen,
+    /// Its pod has an exec probe, or a lifecycle hook that runs a command in it.
+    ExecExpected,
     /// Its first process ended as it should after a signal that asked for it.
     GracefulStop,
     /// Its first process ended with status 0, unasked.
@@ -38,6 +42,8 @@ marks! {
     NonZeroExit,
     /// A signal killed its first process.
     Killed,
+    /// Its cgroup is deeper than the probe looks, so that nothing of it was counted.
+    TooDeep,
     /// It had no filter, so it was recorded from the application's first execve on: what the runtime itself called is not in it.
     Unfiltered,
 }
@@ -91,8 +97,11 @@ const CONTROL: [&str; 7] = ["SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2",
 /// The signals that ask a container to stop: what runtimes send, and what images name as their `STOPSIGNAL`.
 const STOPS: [&str; 3] = ["SIGTERM", "SIGQUIT", "SIGINT"];
 
+/// The signals by which programs are asked to open their logs anew.
+const REOPENS: [&str; 2] = ["SIGHUP", "SIGUSR1"];
+
 /// A set of signals, 1 to 64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Signals(u64);
 
 impl Signals {
@@ -121,6 +130,12 @@ impl Signals {
         Self(self.0 | other.0)
     }
 
+    /// Those that are in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Those that are not in the other.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
@@ -133,10 +148,22 @@ impl Signals {
         self.0 & Self::of(names).0 != 0
     }
 
+    /// Those that ask a container to stop.
+    #[must_use]
+    pub fn stops(self) -> Self {
+        self.and(Self::of(&STOPS))
+    }
+
+    /// Those by which a program is asked to open its logs anew.
+    #[must_use]
+    pub fn reopens(self) -> Self {
+        self.and(Self::of(&REOPENS))
+    }
+
     /// Those by which programs are told something.
     #[must_use]
     pub fn control(self) -> Self {
-        Self(self.0 & Self::of(&CONTROL).0)
+        self.and(Self::of(&CONTROL))
     }
 
     /// Whether there is none.
@@ -192,14 +219,15 @@ impl Exit {
     ///
     /// A shell's status for 'ended by signal n' is 128 + n, and some runtimes (the JVM) end with it after they handled the signal.
     pub(super) fn marks(self, handled: Signals) -> BTreeSet<Mark> {
-        let asked = handled.any_of(&STOPS);
-        let by_signal =
-            |status: u8| status > 128 && handled.any_of(&[signal_name(status - 128).as_str()]) && asked;
+        let asked = handled.stops();
+        let is_that = |signal: u8| asked.any_of(&[signal_name(signal).as_str()]);
         match self {
-            Self::Status(0) if asked => [Mark::GracefulStop].into(),
+            Self::Status(0) if !asked.is_empty() => [Mark::GracefulStop].into(),
             Self::Status(0) => [Mark::Completed].into(),
-            Self::Status(status) if by_signal(status) => [Mark::GracefulStop].into(),
+            Self::Status(status) if status > 128 && is_that(status - 128) => [Mark::GracefulStop].into(),
             Self::Status(_) => [Mark::NonZeroExit].into(),
+            // The handler did its work, put the default back and raised the signal again: signal(7), 'Execution of signal handlers'.
+            Self::Signal(signal) if is_that(signal) => [Mark::GracefulStop].into(),
             Self::Signal(_) => [Mark::Killed].into(),
         }
     }
@@ -250,6 +278,9 @@ mod tests {
         assert_eq!(marks(143 << 8, &[]), ["NonZeroExit"]);
         assert_eq!(marks(1 << 8, &["SIGTERM"]), ["NonZeroExit"]);
         assert_eq!(marks(9, &["SIGTERM"]), ["Killed"]);
+        assert_eq!(marks(15, &["SIGTERM"]), ["GracefulStop"], "the handler raised it again");
+        assert_eq!(marks(15, &["SIGQUIT"]), ["Killed"]);
+        assert_eq!(marks(10, &["SIGUSR1"]), ["Killed"], "no signal that asks for an end");
         assert_eq!(marks(0x80 | 11, &[]), ["Killed"], "with a core dump");
     }
 }

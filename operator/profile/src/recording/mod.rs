@@ -9,8 +9,10 @@
 //! A source is node, recorder instance and container: a container's id is unique over nodes, so [`Source`] holds the id and the
 //! instance. The instance changes when counters begin at nothing again, not when a recorder that finds its counters anew is restarted.
 
+mod absence;
 mod arguments;
 mod bounds;
+mod companions;
 mod fit;
 mod ledger;
 mod make;
@@ -20,7 +22,9 @@ mod observation;
 mod text;
 mod verdict;
 
+pub use absence::{Absence, MAX_ABSENCES, MAX_ABSENT_PODS};
 pub use arguments::{RECORDED_ARGUMENTS, RecordedArgument, Width, recorded_argument};
+pub use companions::{Companions, KINDS, Kind};
 pub use fit::{MAX_OPEN, MAX_SUBJECTS, OTHERS};
 pub use ledger::{Ledger, Platform, Source, Subject, Tally};
 pub use make::{Made, MakeError, Note, Wishes, make};

@@ -10,9 +10,6 @@ pub const MAX_VALUES: usize = 32;
 /// A container that made no new call for so many seconds was seen in its steady state.
 pub const STEADY_SECONDS: u64 = 60;
 
-/// The calls by which a file is opened.
-const OPENS: [&str; 4] = ["open", "openat", "openat2", "creat"];
-
 /// A system call: by number, because a recorder sees nothing else, and a number may have no name yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Call {
@@ -114,6 +111,9 @@ pub struct Observation {
     pub marks: BTreeSet<Mark>,
     /// Signals that a handler of the container's ran for.
     pub handled: Signals,
+    /// Signals that came from outside of the container's own program, those that it ignores among them: from its runtime, from another
+    /// container, or from a command that was executed in it.
+    pub outside: Signals,
     /// What could not be kept.
     pub losses: Losses,
 }
@@ -130,7 +130,7 @@ impl Observation {
     }
 
     fn combine(&mut self, other: &Self, counters: fn(u64, u64) -> u64) {
-        let Self { containers, calls, denied, values, marks, handled, losses } = other;
+        let Self { containers, calls, denied, values, marks, handled, outside, losses } = other;
         self.containers = counters(self.containers, *containers);
         unite(&mut self.calls, calls, counters);
         unite(&mut self.denied, denied, counters);
@@ -142,6 +142,7 @@ impl Observation {
         }
         self.marks.extend(marks);
         self.handled = self.handled.with(*handled);
+        self.outside = self.outside.with(*outside);
         self.losses = self.losses.combine(*losses, counters);
     }
 
@@ -184,21 +185,6 @@ impl Observation {
         self.marks.extend(exit.marks(self.handled));
     }
 
-    /// Compares with an earlier report of the same container: a handler for SIGHUP or SIGUSR1 ran since, and files were opened since,
-    /// as a program does that opens its logs anew.
-    ///
-    /// Whether the file was a log can't be seen, so this may be another file that the program reads again.
-    pub fn compare_with_earlier(&mut self, earlier: &Self) {
-        let asked = self.handled.without(earlier.handled).any_of(&["SIGHUP", "SIGUSR1"]);
-        let opened = |seen: &Self| -> u64 {
-            let opens = seen.calls.iter().filter(|(call, _)| call.name().is_some_and(|n| OPENS.contains(&n)));
-            opens.map(|(_, seen)| seen.count).fold(0, u64::saturating_add)
-        };
-        if asked && opened(self) > opened(earlier) {
-            self.marks.insert(Mark::LogReopened);
-        }
-    }
-
     /// What was seen since an earlier report of the same source: for somebody who looks on from then, `at` seconds since the epoch.
     ///
     /// When a value of an argument was seen again can't be said, so of a call that was made since all values count.
@@ -214,6 +200,7 @@ impl Observation {
             denied: grown(&self.denied, &earlier.denied, at),
             marks: marks.copied().collect(),
             handled: self.handled.without(earlier.handled),
+            outside: self.outside.without(earlier.outside),
             losses: self.losses.combine(earlier.losses, u64::saturating_sub),
         }
     }
@@ -229,6 +216,7 @@ impl Observation {
             || self.values != earlier.values
             || self.marks != earlier.marks
             || self.handled != earlier.handled
+            || self.outside != earlier.outside
             || self.losses.is_none() != earlier.losses.is_none()
     }
 }
@@ -279,23 +267,6 @@ mod tests {
         let mut silent = Observation::default();
         silent.observed_at(u64::MAX);
         assert!(silent.marks.is_empty(), "a container of which nothing was seen is in no state");
-    }
-
-    #[test]
-    fn a_log_is_reopened_when_a_signal_was_handled_and_a_file_opened_since() {
-        let reopened = |earlier: &Observation, later: &Observation| {
-            let mut later = later.clone();
-            later.compare_with_earlier(earlier);
-            later.marks.contains(&Mark::LogReopened)
-        };
-        let before = seen(&[("openat", 5)]);
-        let after =
-            |count, signal| Observation { handled: Signals::of(&[signal]), ..seen(&[("openat", count)]) };
-        assert!(reopened(&before, &after(6, "SIGUSR1")));
-        assert!(reopened(&before, &after(6, "SIGHUP")));
-        assert!(!reopened(&before, &after(5, "SIGUSR1")), "nothing was opened");
-        assert!(!reopened(&before, &after(6, "SIGTERM")), "no signal that asks for it");
-        assert!(!reopened(&after(6, "SIGHUP"), &after(7, "SIGHUP")), "the signal may be the earlier one");
     }
 
     #[test]

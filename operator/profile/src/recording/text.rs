@@ -41,6 +41,8 @@ pub struct Entry {
     pub marks: Vec<String>,
     /// Bits of the handled signals.
     pub handled: u64,
+    /// Bits of the signals that came from outside.
+    pub outside: u64,
     /// What could not be kept.
     pub losses: Losses,
 }
@@ -60,7 +62,7 @@ pub struct InvalidText {
 /// Writes an observation down.
 #[must_use]
 pub fn encode_entry(observation: &Observation) -> Entry {
-    let Observation { containers, calls, denied, values, marks, handled, losses } = observation;
+    let Observation { containers, calls, denied, values, marks, handled, outside, losses } = observation;
     let since = calls.values().chain(denied.values()).map(|seen| seen.first_at).min().unwrap_or(0);
     let (calls, calls_lost) = bounded_calls(calls, since, MAX_CALLS_TEXT);
     let (denied, denials_lost) = bounded_calls(denied, since, MAX_DENIED_TEXT);
@@ -72,6 +74,7 @@ pub fn encode_entry(observation: &Observation) -> Entry {
         values: bounded_values(values),
         marks: marks.iter().map(|mark| mark.as_str().to_owned()).collect(),
         handled: handled.bits(),
+        outside: outside.bits(),
         losses: Losses {
             calls: losses.calls.saturating_add(calls_lost),
             denials: losses.denials.saturating_add(denials_lost),
@@ -85,7 +88,7 @@ pub fn encode_entry(observation: &Observation) -> Entry {
 /// # Errors
 /// Where a text is not in the format; the text itself is bounded by the resource's schema.
 pub fn decode_entry(entry: &Entry) -> Result<Observation, InvalidText> {
-    let Entry { containers, since, calls, denied, values, marks, handled, losses } = entry;
+    let Entry { containers, since, calls, denied, values, marks, handled, outside, losses } = entry;
     Ok(Observation {
         containers: *containers,
         calls: read_calls("calls", calls, *since)?,
@@ -93,6 +96,7 @@ pub fn decode_entry(entry: &Entry) -> Result<Observation, InvalidText> {
         values: read_values(values)?,
         marks: marks.iter().map(|word| read_mark(word)).collect::<Result<_, _>>()?,
         handled: Signals::from_bits(*handled),
+        outside: Signals::from_bits(*outside),
         losses: *losses,
     })
 }
@@ -275,13 +279,14 @@ mod tests {
             .into(),
             marks: [Mark::Steady, Mark::StartSeen].into(),
             handled: Signals::of(&["SIGHUP"]),
+            outside: Signals::of(&["SIGINT"]),
             ..Observation::default()
         };
         let entry = encode_entry(&observation);
         assert_eq!(entry.calls, "SCMP_ARCH_X86=4:1:9 SCMP_ARCH_X86_64=0:15:0,257:40:2");
         assert_eq!(entry.values, "SCMP_ARCH_X86_64=16.1:*,41.0:1/2/a");
         assert_eq!(entry.marks, ["StartSeen", "Steady"]);
-        assert_eq!((entry.since, entry.handled, entry.denied.as_str()), (1000, 1, ""));
+        assert_eq!((entry.since, entry.handled, entry.outside, entry.denied.as_str()), (1000, 1, 2, ""));
         assert_eq!(decode_entry(&entry), Ok(observation));
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use super::{Mark, OTHERS, Observation, Signals, Subject, Tally};
+use super::{Absence, Mark, OTHERS, Observation, Signals, Subject, Tally};
 
 /// A phase of a container's life, in each of which programs make calls that they make in no other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,9 +11,11 @@ pub enum Phase {
     Start,
     /// Some time without a new call.
     Steady,
+    /// A command that the runtime ran in it.
+    Exec,
     /// A handler ran for a signal by which programs are told something.
     SignalHandled,
-    /// Files were opened again after SIGHUP or SIGUSR1.
+    /// A log was opened again after SIGHUP or SIGUSR1.
     LogReopened,
     /// It ended as it should.
     GracefulStop,
@@ -21,11 +23,22 @@ pub enum Phase {
     NonZeroExit,
 }
 
+/// What there is to say that a phase was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Evidence {
+    /// Something that can't be chance.
+    Proof,
+    /// Something that the program may do by itself at any time.
+    Hint,
+    Nothing,
+}
+
 impl Phase {
     /// Every phase, in the order of a life.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Start,
         Self::Steady,
+        Self::Exec,
         Self::SignalHandled,
         Self::LogReopened,
         Self::GracefulStop,
@@ -38,6 +51,7 @@ impl Phase {
         match self {
             Self::Start => "Start",
             Self::Steady => "Steady",
+            Self::Exec => "Exec",
             Self::SignalHandled => "SignalHandled",
             Self::LogReopened => "LogReopened",
             Self::GracefulStop => "GracefulStop",
@@ -45,17 +59,57 @@ impl Phase {
         }
     }
 
-    fn is_seen(self, observation: &Observation) -> bool {
-        let marked = |mark| observation.marks.contains(&mark);
+    /// By what it is seen, as `docs/recording.md` has it.
+    #[must_use]
+    pub const fn seen_when(self) -> &'static str {
         match self {
-            Self::Start => marked(Mark::StartSeen),
-            // What ended by itself has no other state to be seen in.
-            Self::Steady => marked(Mark::Steady) || marked(Mark::Completed),
-            Self::SignalHandled => !observation.handled.control().is_empty(),
-            Self::LogReopened => marked(Mark::LogReopened),
-            Self::GracefulStop => marked(Mark::GracefulStop) || marked(Mark::Completed),
-            Self::NonZeroExit => marked(Mark::NonZeroExit),
+            Self::Start => "the container's cgroup was made while it was watched",
+            Self::Steady => "a minute went by without a new call, or the first process ended with 0 unasked",
+            Self::Exec => {
+                "the runtime ran a command in the running container: an exec probe, a lifecycle hook, `kubectl exec`"
+            }
+            Self::SignalHandled => {
+                "a handler ran for a signal from outside, one of those by which programs are told something"
+            }
+            Self::LogReopened => {
+                "after a handler took SIGHUP or SIGUSR1 from outside, a file was opened to append to it that had been before"
+            }
+            Self::GracefulStop => {
+                "the first process ended with 0, or as a signal has it that asks for an end and that it handled"
+            }
+            Self::NonZeroExit => "the first process ended by itself with another status",
         }
+    }
+
+    fn evidence(self, observation: &Observation) -> Evidence {
+        let Observation { marks, handled, outside, .. } = observation;
+        let marked = |any: &[Mark]| any.iter().any(|mark| marks.contains(mark));
+        let told = handled.and(*outside);
+        let proof = match self {
+            Self::Start => marked(&[Mark::StartSeen]),
+            // What ended by itself has no other state to be seen in.
+            Self::Steady => marked(&[Mark::Steady, Mark::Completed]),
+            Self::Exec => marked(&[Mark::ExecSeen]),
+            Self::SignalHandled => !told.control().is_empty(),
+            Self::LogReopened => marked(&[Mark::LogReopened]),
+            Self::GracefulStop => marked(&[Mark::GracefulStop, Mark::Completed]),
+            Self::NonZeroExit => marked(&[Mark::NonZeroExit]),
+        };
+        let hint = match self {
+            Self::SignalHandled => !handled.control().is_empty(),
+            // Where an operator's signal was handled, what the program does then was seen, with a log or without.
+            Self::LogReopened => !handled.reopens().is_empty() && told.reopens().is_empty(),
+            _ => false,
+        };
+        match (proof, hint) {
+            (true, _) => Evidence::Proof,
+            (false, true) => Evidence::Hint,
+            (false, false) => Evidence::Nothing,
+        }
+    }
+
+    fn is_seen(self, observation: &Observation) -> bool {
+        self.evidence(observation) == Evidence::Proof
     }
 }
 
@@ -64,9 +118,11 @@ impl Phase {
 pub struct ContainerVerdict {
     /// The phases that were seen.
     pub seen: Vec<Phase>,
+    /// Those of which there is a hint that may be chance.
+    pub maybe: Vec<Phase>,
     /// Those that were not.
     pub not_seen: Vec<Phase>,
-    /// The signals that handlers ran for, by which programs are told something.
+    /// The signals from outside that handlers ran for, of those by which programs are told something.
     pub signals: Signals,
 }
 
@@ -80,8 +136,15 @@ pub enum Gap {
         /// The container's name.
         container: String,
     },
+    /// Pods came and went while a node's recorder was away.
+    Away(Absence),
     /// Calls, values or denials were lost.
     Lost {
+        /// The container's name.
+        container: String,
+    },
+    /// A container's cgroup is deeper than the probe looks.
+    TooDeep {
         /// The container's name.
         container: String,
     },
@@ -95,10 +158,26 @@ pub enum Gap {
         /// The container's name, and its image where several were recorded.
         container: String,
     },
+    /// Its pod says that commands run in it, and none was seen.
+    NeverExecuted {
+        /// The container's name, and its image where several were recorded.
+        container: String,
+    },
+    /// Of some phases there is a hint alone.
+    Unproven {
+        /// The container's name, and its image where several were recorded.
+        container: String,
+        /// The phases.
+        phases: Vec<Phase>,
+        /// The signals that handlers ran for, and that it sent itself.
+        signals: Signals,
+    },
     /// It was never seen to end as it should.
     NeverStopped {
         /// The container's name, and its image where several were recorded.
         container: String,
+        /// Whether it was told to stop, and was killed.
+        killed: bool,
     },
     /// Calls were made whose numbers have no name, so that a profile can't allow them.
     Unnamed {
@@ -113,15 +192,20 @@ impl Gap {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Nothing | Self::NothingOf { .. } => "NothingRecorded",
+            Self::Away(_) => "RecorderAway",
             Self::Lost { .. } => "EventsLost",
+            Self::TooDeep { .. } => "CgroupTooDeep",
             Self::StartMissed { .. } => "StartMissed",
             Self::NeverSteady { .. } => "NeverSteady",
+            Self::NeverExecuted { .. } => "ExecNotSeen",
+            Self::Unproven { .. } => "PhasesUnproven",
             Self::NeverStopped { .. } => "GracefulStopNotSeen",
             Self::Unnamed { .. } => "UnnamedCalls",
         }
     }
 }
 
+/// One sentence: what is missing, and after a semicolon what to do.
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -132,29 +216,52 @@ impl fmt::Display for Gap {
                     "{container}: nothing was recorded of it; run it while recording, or correct spec.containers"
                 )
             }
-            Self::Lost { container } => {
-                write!(f, "{container}: events lost: more was called than is known")
+            Self::Away(absence) => {
+                write!(f, "{absence}, and is not in the recording; make another recording, and run it again")
             }
+            Self::Lost { container } => {
+                write!(f, "{container}: more was called than is known; record again in another recording")
+            }
+            Self::TooDeep { container } => write!(
+                f,
+                "{container}: nothing of it was counted on a node where its cgroup is more than 15 levels deep; run the kubelet in a cgroup \
+                 nearer to the root"
+            ),
             Self::StartMissed { container } => {
-                write!(
-                    f,
-                    "{container}: start missed: the container ran before the recording began; restart its pod"
-                )
+                write!(f, "{container}: its start was missed, as it ran before; restart its pod")
             }
             Self::NeverSteady { container } => {
-                write!(f, "{container}: steady state never seen: it made new calls to the end; let it run on")
+                write!(f, "{container}: no minute went by without a new call; let it run on")
             }
-            Self::NeverStopped { container } => {
-                write!(f, "{container}: graceful stop never seen; delete its pod while recording")
+            Self::NeverExecuted { container } => write!(
+                f,
+                "{container}: its pod has an exec probe or a hook that runs a command in it, and none ran; let it run while recording"
+            ),
+            Self::Unproven { container, phases, signals } => write!(
+                f,
+                "{container}: {} may be chance, as the {signals} that it handled came from itself; send it one from outside, as an operator \
+                 does",
+                words(phases)
+            ),
+            Self::NeverStopped { container, killed: false } => {
+                write!(f, "{container}: no graceful stop was seen; delete its pod while recording")
             }
+            Self::NeverStopped { container, killed: true } => write!(
+                f,
+                "{container}: told to stop, it was killed; let it handle SIGTERM, or give it longer (terminationGracePeriodSeconds)"
+            ),
             Self::Unnamed { container } => {
                 write!(
                     f,
-                    "{container}: made calls that have no name in this version, which the profile will deny"
+                    "{container}: it made calls without a name in this version, which the profile will deny; update Portcullis"
                 )
             }
         }
     }
+}
+
+fn words(phases: &[Phase]) -> String {
+    phases.iter().map(|phase| phase.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// How much of an image's digest is shown: `sha256:` and 12 digits.
@@ -190,7 +297,7 @@ impl Verdict {
         self
     }
 
-    /// In sentences: what is missing, or that nothing is, and each container's phases that were not seen.
+    /// In sentences: what is missing, or that nothing is, and each container's phases that were not seen besides.
     #[must_use]
     pub fn in_words(&self) -> Vec<String> {
         let mut said: Vec<String> = self.gaps.iter().map(ToString::to_string).collect();
@@ -201,21 +308,40 @@ impl Verdict {
         said
     }
 
-    /// Each container's phases that were not seen, in a sentence for each container that has any.
+    /// Each container's phases that were not seen and that no gap speaks of, in a sentence for each container that has any.
     pub fn not_seen(&self) -> impl Iterator<Item = String> {
-        self.containers.iter().filter(|(_, container)| !container.not_seen.is_empty()).map(
-            |(name, container)| {
-                let unseen: Vec<&str> = container.not_seen.iter().map(|phase| phase.as_str()).collect();
-                format!("{name}: not seen: {}", unseen.join(", "))
-            },
-        )
+        self.containers.iter().filter_map(|(name, container)| {
+            let said = |phase: &&Phase| self.gaps.iter().any(|gap| gap.speaks_of(name, **phase));
+            let unseen: Vec<Phase> =
+                container.not_seen.iter().filter(|phase| !said(phase)).copied().collect();
+            (!unseen.is_empty()).then(|| {
+                format!("{name}: not seen: {}; cause those that it has while recording", words(&unseen))
+            })
+        })
+    }
+}
+
+impl Gap {
+    /// Whether it says of the containers of a name that a phase is missing.
+    fn speaks_of(&self, name: &str, phase: Phase) -> bool {
+        let (of, container) = match self {
+            Self::StartMissed { container } => (Phase::Start, container),
+            Self::NeverSteady { container } => (Phase::Steady, container),
+            Self::NeverExecuted { container } => (Phase::Exec, container),
+            Self::NeverStopped { container, .. } => (Phase::GracefulStop, container),
+            _ => return false,
+        };
+        of == phase
+            && (container == name
+                || container.strip_prefix(name).is_some_and(|rest| rest.starts_with(" (image ")))
     }
 }
 
 /// Judges a recording.
 ///
-/// A handled signal, a reopened log and an error are no gaps where they were not seen: not every program has them. They are among the
-/// phases that were not seen, because a program that has them makes calls there that nothing else shows.
+/// A command that was run in it, a handled signal, a reopened log and an error are no gaps where they were not seen: not every program has
+/// them. They are among the phases that were not seen, because a program that has them makes calls there that nothing else shows. Where its
+/// pod says that it has an exec probe, or a handler ran, it has them: then they are gaps until they were seen for certain.
 ///
 /// Where several images of a container were recorded, its phases are those of the newest one, the one that was seen first last: that an
 /// older image was seen to stop says nothing of how this one does. What was lost, and calls without a name, concern the profile whichever
@@ -230,14 +356,22 @@ pub fn verdict(tally: &Tally) -> Verdict {
     if containers.values().all(|container| container.all.calls.is_empty()) {
         gaps.push(Gap::Nothing);
     }
+    gaps.extend(tally.absences.iter().cloned().map(Gap::Away));
     for (name, container) in &containers {
         gaps.extend(gaps_of(name, container));
     }
     containers.retain(|_, container| !is_of_none(&container.all));
     let judge = |container: &Container| {
         let (_, judged) = container.newest();
-        let (seen, not_seen) = Phase::ALL.iter().partition(|phase| phase.is_seen(judged));
-        ContainerVerdict { seen, not_seen, signals: judged.handled.control() }
+        let with = |evidence| {
+            Phase::ALL.iter().filter(|phase| phase.evidence(judged) == evidence).copied().collect()
+        };
+        ContainerVerdict {
+            seen: with(Evidence::Proof),
+            maybe: with(Evidence::Hint),
+            not_seen: with(Evidence::Nothing),
+            signals: judged.handled.and(judged.outside).control(),
+        }
     };
     let containers =
         containers.iter().map(|(name, container)| ((*name).to_owned(), judge(container))).collect();
@@ -286,11 +420,24 @@ fn gaps_of(name: &str, of: &Container<'_>) -> Vec<Gap> {
     };
     let unnamed = all.calls.keys().any(|call| call.name().is_none());
     let seen = |phase: Phase| is_of_none(all) || phase.is_seen(judged);
+    let marked = |mark| judged.marks.contains(&mark);
+    let hints: Vec<Phase> =
+        Phase::ALL.into_iter().filter(|phase| phase.evidence(judged) == Evidence::Hint).collect();
+    // One that ends by itself is told nothing by anybody.
+    let unproven = !hints.is_empty() && !marked(Mark::Completed);
+    let signals = judged.handled.without(judged.outside).control();
+    let killed = marked(Mark::Killed) && !judged.outside.stops().is_empty();
     [
         (!all.losses.is_none(), Gap::Lost { container: container() }),
+        (all.marks.contains(&Mark::TooDeep), Gap::TooDeep { container: container() }),
         (!seen(Phase::Start), Gap::StartMissed { container: judged_container() }),
         (!seen(Phase::Steady), Gap::NeverSteady { container: judged_container() }),
-        (!seen(Phase::GracefulStop), Gap::NeverStopped { container: judged_container() }),
+        (
+            marked(Mark::ExecExpected) && !seen(Phase::Exec),
+            Gap::NeverExecuted { container: judged_container() },
+        ),
+        (unproven, Gap::Unproven { container: judged_container(), phases: hints, signals }),
+        (!seen(Phase::GracefulStop), Gap::NeverStopped { container: judged_container(), killed }),
         (unnamed, Gap::Unnamed { container: container() }),
     ]
     .into_iter()

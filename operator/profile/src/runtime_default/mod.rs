@@ -30,8 +30,10 @@ macro_rules! documents {
 
 mod baseline;
 mod documents;
+mod fallbacks;
 
 pub use baseline::Baseline;
+pub use fallbacks::{FALLBACKS, Fallback, fall_back, fallback};
 
 /// A runtime's default on nodes of one architecture, and its source.
 #[derive(Debug)]

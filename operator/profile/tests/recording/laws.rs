@@ -35,20 +35,23 @@ fn observation() -> impl Strategy<Value = Observation> {
         collection::btree_map(call(), seen(), 0..3),
         collection::btree_map(argument, values(), 0..3),
         collection::btree_set(select(Mark::ALL), 0..4),
-        any::<u64>(),
+        (any::<u64>(), any::<u64>()),
         (0..3_u64, 0..3_u64, 0..3_u64),
     )
-        .prop_map(|(containers, calls, denied, values, marks, handled, (lost, missed, denials))| {
-            Observation {
-                containers,
-                calls,
-                denied,
-                values,
-                marks,
-                handled: Signals::from_bits(handled),
-                losses: Losses { calls: lost, values: missed, denials },
-            }
-        })
+        .prop_map(
+            |(containers, calls, denied, values, marks, (handled, outside), (lost, missed, denials))| {
+                Observation {
+                    containers,
+                    calls,
+                    denied,
+                    values,
+                    marks,
+                    handled: Signals::from_bits(handled),
+                    outside: Signals::from_bits(outside),
+                    losses: Losses { calls: lost, values: missed, denials },
+                }
+            },
+        )
 }
 
 fn subject() -> impl Strategy<Value = Subject> {
@@ -65,7 +68,7 @@ fn tally() -> impl Strategy<Value = Tally> {
     let platform = select(&["6.1", "6.18"][..])
         .prop_map(|kernel| Platform { kernel: kernel.to_owned(), runtime: "containerd://2".to_owned() });
     (collection::btree_map(subject(), observation(), 0..4), collection::btree_set(platform, 0..3))
-        .prop_map(|(subjects, platforms)| Tally { subjects, platforms })
+        .prop_map(|(subjects, platforms)| Tally { subjects, platforms, ..Tally::default() })
 }
 
 fn joined(one: &Observation, other: &Observation) -> Observation {

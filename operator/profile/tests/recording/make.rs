@@ -7,8 +7,8 @@ use portcullis_profile::{
     compose::{NamedProfile, union},
     evaluate::{Evaluator, Passage, Runtime},
     recording::{
-        Argument, Exit, Gap, Losses, Made, MakeError, Mark, Note, OTHERS, Observation, Phase, Seen, Signals,
-        Tally, Values, Wishes, make, needs, only_in, verdict,
+        Absence, Argument, Exit, Gap, Losses, Made, MakeError, Mark, Note, OTHERS, Observation, Phase, Seen,
+        Signals, Tally, Values, Wishes, make, needs, only_in, verdict,
     },
 };
 
@@ -29,6 +29,12 @@ fn wishes<'a>() -> Wishes<'a> {
 fn with_values(mut observation: Observation, name: &str, index: u8, values: Values) -> Observation {
     observation.values.insert(Argument { call: call(name), index }, values);
     observation
+}
+
+/// The notes but for the one on domains, which every profile with an open `socket` has.
+fn others(made: &Made) -> Vec<Note> {
+    let open = |note: &&Note| !matches!(note, Note::OpenDomains { .. });
+    made.notes.iter().filter(open).cloned().collect()
 }
 
 fn passes(profile: &Profile, name: &str, arguments: [u64; 6]) -> bool {
@@ -91,20 +97,28 @@ fn sockets_are_bounded_as_the_default_bounds_them() {
         |made: &Made, domain, protocol| passes(&made.profile, "socket", [domain, 0, protocol, 0, 0, 0]);
     let bounded = [Note::BoundedAsByDefault(vec!["socket".to_owned()])];
     let internet = made(&[1, 2, 10], Some(&[0, 6, 58]));
-    assert_eq!(internet.notes, bounded);
+    assert_eq!(others(&internet), bounded);
+    let open = internet.notes.last().unwrap().to_string();
+    assert!(
+        open.contains("the domains that the runtime default allows") && open.contains("--args socket"),
+        "{open}"
+    );
+    assert!(open.ends_with(": AF_UNIX, AF_INET, AF_INET6"), "{open}");
     assert!(socket(&internet, 2, 6) && socket(&internet, 10, 58) && socket(&internet, 1, 0));
     assert!(!socket(&internet, 40, 0) && !socket(&internet, 38, 0) && !socket(&internet, 16, 0));
     // An address family of the kernel's, and a protocol that only another family has.
     let netlink = made(&[2, 10, 16], Some(&[0, 6, 58]));
-    assert_eq!(netlink.notes, bounded);
+    assert_eq!(others(&netlink), bounded);
     assert!(socket(&netlink, 16, 0) && !socket(&netlink, 16, 9) && !socket(&netlink, 16, 15));
     let unknown = made(&[2, 16], None);
-    assert_eq!(unknown.notes, bounded);
+    assert_eq!(others(&unknown), bounded);
     assert!(socket(&unknown, 16, 15) && !socket(&unknown, 16, 9), "the protocols that the default allows");
     // What was made and the default denies stays allowed, and is said.
     let vsock = made(&[1, 40], Some(&[0]));
-    assert_eq!(vsock.notes, [beyond(&["socket"])]);
+    assert_eq!(others(&vsock), [beyond(&["socket"])]);
     assert!(socket(&vsock, 40, 0));
+    let open = vsock.notes[0].to_string();
+    assert!(open.contains("every domain, AF_VSOCK among them"), "{open}");
 }
 
 #[test]
@@ -213,7 +227,7 @@ fn a_base_takes_what_it_allows_in_any_case() {
     assert_eq!(made.profile.syscalls[0].names, ["restart_syscall", "rt_sigreturn", "socket", "write"]);
     assert_eq!(made.profile.architectures, [], "the base states them");
     let left = ["exit", "exit_group", "read"].map(str::to_owned).to_vec();
-    assert_eq!(made.notes, [Note::LeftToBases(left), beyond(&["socket"])]);
+    assert_eq!(others(&made), [Note::LeftToBases(left), beyond(&["socket"])]);
     let whole = union(&[NamedProfile { name: "made", profile: &made.profile }, bases[0]]).unwrap();
     for name in ["read", "write", "socket", "exit_group"] {
         assert!(passes(&whole, name, [40, 0, 0, 0, 0, 0]), "{name}");
@@ -260,17 +274,139 @@ fn names_the_phases_that_were_not_seen() {
     assert_eq!(happy.containers["web"].seen, [Phase::Start, Phase::Steady]);
     assert_eq!(
         happy.containers["web"].not_seen,
-        [Phase::SignalHandled, Phase::LogReopened, Phase::GracefulStop, Phase::NonZeroExit]
+        [Phase::Exec, Phase::SignalHandled, Phase::LogReopened, Phase::GracefulStop, Phase::NonZeroExit]
     );
     assert!(!happy.is_complete());
-    assert_eq!(happy.gaps, [Gap::NeverStopped { container: "web".to_owned() }]);
-    assert!(happy.gaps[0].to_string().starts_with("web: graceful stop never seen"));
+    assert_eq!(happy.gaps, [Gap::NeverStopped { container: "web".to_owned(), killed: false }]);
+    assert_eq!(
+        happy.in_words(),
+        [
+            "web: no graceful stop was seen; delete its pod while recording",
+            "web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit; cause those that it has while recording",
+        ],
+        "each gap once"
+    );
     observation.handled = Signals::of(&["SIGQUIT", "SIGCHLD"]);
+    observation.outside = Signals::of(&["SIGQUIT"]);
     observation.ended(Exit::Status(0));
     let whole = verdict(&tally(&[("web", "", observation)]));
     assert!(whole.is_complete(), "{:?}", whole.gaps);
     assert_eq!(whole.containers["web"].signals.to_string(), "SIGQUIT");
-    assert_eq!(whole.containers["web"].not_seen, [Phase::LogReopened, Phase::NonZeroExit]);
+    assert_eq!(whole.containers["web"].not_seen, [Phase::Exec, Phase::LogReopened, Phase::NonZeroExit]);
+}
+
+/// A container that was seen to start, to be steady and to stop.
+fn whole() -> Observation {
+    let mut seen = saw(&["read"]);
+    seen.marks.extend([Mark::StartSeen, Mark::Steady, Mark::GracefulStop]);
+    seen
+}
+
+fn gaps(seen: &Observation) -> Vec<Gap> {
+    verdict(&tally(&[("web", "", seen.clone())])).gaps
+}
+
+#[test]
+fn a_container_whose_pod_runs_commands_in_it_is_not_complete_before_one_ran() {
+    let mut seen = whole();
+    assert_eq!(gaps(&seen), [], "without a probe nobody knows that there will be one");
+    seen.marks.insert(Mark::ExecExpected);
+    let [gap] = &gaps(&seen)[..] else { panic!("{:?}", gaps(&seen)) };
+    assert_eq!(gap.reason(), "ExecNotSeen");
+    assert!(gap.to_string().ends_with("; let it run while recording"), "{gap}");
+    seen.marks.insert(Mark::ExecSeen);
+    assert_eq!(gaps(&seen), []);
+    let verdict = verdict(&tally(&[("web", "", seen)]));
+    assert!(verdict.containers["web"].seen.contains(&Phase::Exec));
+}
+
+/// A database's processes wake each other by SIGUSR1, and open files all the time.
+#[test]
+fn what_a_container_tells_itself_is_no_operators_signal() {
+    let mut seen = whole();
+    seen.handled = Signals::of(&["SIGUSR1", "SIGCHLD"]);
+    let [gap] = &gaps(&seen)[..] else { panic!("{:?}", gaps(&seen)) };
+    assert_eq!(gap.reason(), "PhasesUnproven");
+    assert_eq!(
+        gap.to_string(),
+        "web: SignalHandled, LogReopened may be chance, as the SIGUSR1 that it handled came from itself; send it one from outside, as \
+         an operator does"
+    );
+    let judged = verdict(&tally(&[("web", "", seen.clone())]));
+    let web = &judged.containers["web"];
+    assert_eq!(web.maybe, [Phase::SignalHandled, Phase::LogReopened]);
+    assert!(web.signals.is_empty() && !web.seen.contains(&Phase::LogReopened));
+    // An operator's SIGHUP was handled: what the program does then was seen, whether it has a log or not.
+    seen.handled = seen.handled.with(Signals::of(&["SIGHUP"]));
+    seen.outside = Signals::of(&["SIGHUP"]);
+    assert_eq!(gaps(&seen), []);
+    // What ends by itself is told nothing.
+    let mut job = saw(&["read"]);
+    job.handled = Signals::of(&["SIGUSR1"]);
+    job.marks.extend([Mark::StartSeen, Mark::Completed]);
+    assert_eq!(gaps(&job), []);
+}
+
+#[test]
+fn one_that_was_told_to_stop_and_was_killed_is_not_told_to_be_deleted() {
+    let mut seen = saw(&["read"]);
+    seen.marks.extend([Mark::StartSeen, Mark::Steady, Mark::Killed]);
+    let untold = gaps(&seen)[0].to_string();
+    assert!(untold.ends_with("delete its pod while recording"), "{untold}");
+    seen.outside = Signals::of(&["SIGTERM", "SIGKILL"]);
+    let told = gaps(&seen)[0].to_string();
+    assert!(told.contains("told to stop, it was killed") && !told.contains("delete"), "{told}");
+}
+
+#[test]
+fn a_recorder_that_was_away_while_pods_came_and_went_leaves_no_complete_recording() {
+    let mut tally = tally(&[("web", "", whole())]);
+    assert!(verdict(&tally).is_complete());
+    let absence =
+        Absence { node: "n1".to_owned(), since: 100, until: 130, pods: vec!["web-7".to_owned()], others: 0 };
+    tally.absences.insert(absence);
+    let judged = verdict(&tally);
+    assert_eq!(judged.gaps[0].reason(), "RecorderAway");
+    let said = judged.gaps[0].to_string();
+    for words in
+        ["node n1", "1970-01-01T00:01:40Z", "1970-01-01T00:02:10Z", "web-7", "make another recording"]
+    {
+        assert!(said.contains(words), "{words:?} is missing: {said}");
+    }
+}
+
+/// Seen without a filter, a program starts threads by clone3 and never calls clone: with the default's answer to clone3 it does.
+#[test]
+fn a_threaded_program_that_was_seen_without_a_filter_falls_back_as_under_the_default() {
+    let mut seen = saw(&["read", "clone3", "futex"]);
+    seen.marks.insert(Mark::Unfiltered);
+    for (errno, explicit) in [(Some(38), false), (Some(1), true)] {
+        let made =
+            make(&tally(&[("web", "", seen.clone())]), &Wishes { default_errno_ret: errno, ..wishes() });
+        let made = made.unwrap();
+        let evaluator = Evaluator::new(&made.profile, Runtime::Runc, Arch::X86_64).unwrap();
+        let clone3 = evaluator.evaluate_name(Arch::X86_64, "clone3", [0; 6]).unwrap().outcome;
+        assert_eq!((clone3.passage(), clone3.errno()), (Passage::Denied, Some(38)), "{errno:?}");
+        assert_eq!(made.profile.syscalls.iter().any(|rule| rule.names == ["clone3"]), explicit);
+        // A thread of glibc's, and a new user namespace.
+        assert!(passes(&made.profile, "clone", [0x003d_0f00, 0, 0, 0, 0, 0]));
+        assert!(!passes(&made.profile, "clone", [0x1000_0011, 0, 0, 0, 0, 0]));
+        let said: Vec<String> = made.notes.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.starts_with("clone3 is answered with ENOSYS")), "{said:?}");
+        assert!(!said.iter().any(|said| said.starts_with("looser")), "{said:?}");
+    }
+}
+
+#[test]
+fn companions_are_named_and_not_allowed() {
+    let made = make(&tally(&[("web", "", saw(&["mmap", "munmap", "futex"]))]), &wishes()).unwrap();
+    let named: Vec<_> =
+        made.companions.iter().map(|one| (one.kind, one.calls.clone(), one.with.clone())).collect();
+    assert_eq!(
+        named,
+        [("memory", vec!["madvise", "mremap"], vec!["mmap"]), ("locks", vec!["sched_yield"], vec!["futex"])]
+    );
+    assert!(!passes(&made.profile, "madvise", [0; 6]));
 }
 
 #[test]
@@ -304,7 +440,7 @@ fn the_newest_image_of_a_container_is_judged() {
         verdict.gaps.iter().map(Gap::reason).collect::<Vec<_>>(),
         ["StartMissed", "GracefulStopNotSeen"]
     );
-    assert!(said[1].starts_with("web (image sha256:0123456789ab): graceful stop never seen"), "{}", said[1]);
+    assert!(said[1].starts_with("web (image sha256:0123456789ab): no graceful stop was seen"), "{}", said[1]);
     assert_eq!(verdict.containers["web"].seen, [Phase::Steady]);
     // An old one that ran for a moment is no reason to stay incomplete.
     assert!(judged(&[of(old, 10, &[]), of(new, 20, &whole)]).is_complete());
@@ -344,11 +480,7 @@ fn says_what_is_wrong_with_a_recording() {
         said.iter().map(|(reason, _)| *reason).collect::<Vec<_>>(),
         ["EventsLost", "StartMissed", "UnnamedCalls"]
     );
-    assert!(
-        said[1].1.contains("start missed: the container ran before the recording began"),
-        "{}",
-        said[1].1
-    );
+    assert!(said[1].1.contains("its start was missed, as it ran before; restart its pod"), "{}", said[1].1);
 }
 
 /// A node that had no room for a container can't say which one it was, and that is no container's phase that was missed.

@@ -56,6 +56,7 @@ fn saw(calls: &[(&str, u64)], first_at: u64) -> Observation {
 fn whole(mut observation: Observation) -> Observation {
     observation.marks.extend([Mark::StartSeen, Mark::Steady]);
     observation.handled = Signals::of(&["SIGTERM"]);
+    observation.outside = observation.handled;
     observation.ended(Exit::Status(0));
     observation
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use portcullis_api::{PhaseName, RecordingStatus, RunSummary};
+use portcullis_api::{PhaseName, RecordedAbsence, RecordingStatus, RunSummary};
 use tokio::time::Instant;
 
 use super::*;
@@ -105,14 +105,23 @@ fn parts_are_merged_over_nodes_and_runs() {
         web.seen,
         [PhaseName::Start, PhaseName::Steady, PhaseName::SignalHandled, PhaseName::GracefulStop]
     );
-    assert_eq!(web.not_seen, [PhaseName::LogReopened, PhaseName::NonZeroExit]);
+    assert_eq!(web.not_seen, [PhaseName::Exec, PhaseName::LogReopened, PhaseName::NonZeroExit]);
     assert_eq!(
         (web.signals.as_slice(), web.images.as_slice()),
         (&["SIGTERM".to_owned()][..], &["sha256:1".to_owned()][..])
     );
     let (state, reason, message) = said(&status, "Complete");
     assert_eq!([state.as_str(), reason.as_str()], ["True", "AllSeen"]);
-    assert!(message.ends_with("web: not seen: LogReopened, NonZeroExit"), "{message}");
+    assert!(
+        message.ends_with(
+            "web: not seen: Exec, LogReopened, NonZeroExit; cause those that it has while recording"
+        ),
+        "{message}"
+    );
+    assert_eq!(
+        status.missing,
+        ["web: not seen: Exec, LogReopened, NonZeroExit; cause those that it has while recording"]
+    );
 }
 
 #[test]
@@ -121,10 +130,17 @@ fn a_recording_of_the_happy_path_is_not_complete() {
     let mut seen = saw(&[("read", 1)], 0);
     seen.marks.extend([Mark::StartSeen, Mark::Steady]);
     scene.picture.part_applied(part("n1", "1", &[("", seen)]));
-    let (state, reason, message) = said(&scene.status(), "Complete");
+    let status = scene.status();
+    let (state, reason, message) = said(&status, "Complete");
     assert_eq!([state.as_str(), reason.as_str()], ["False", "GracefulStopNotSeen"]);
-    assert!(message.contains("graceful stop never seen"), "{message}");
-    assert!(message.contains("not seen: SignalHandled, LogReopened"), "{message}");
+    assert_eq!(message, status.missing.join(". "));
+    assert_eq!(
+        status.missing,
+        [
+            "web: no graceful stop was seen; delete its pod while recording",
+            "web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit; cause those that it has while recording",
+        ]
+    );
 }
 
 #[test]
@@ -376,4 +392,27 @@ fn the_newest_recordings_beyond_the_number_are_told_so_and_take_the_place_of_one
     let woken = picture.recording_removed(&named("a"));
     assert!(woken.contains(&named("c")), "{woken:?}");
     assert_eq!(said(&mut picture, "c"), "WaitingForPods");
+}
+
+/// The recorder of a node was away while a pod of the recording lived there wholly.
+#[test]
+fn a_recording_whose_recorder_was_away_is_not_complete() {
+    let mut scene = Scene::new(&json!({}));
+    scene.picture.part_applied(part("n1", "1", &[("", whole(saw(&[("read", 1)], 0)))]));
+    assert_eq!(words(&scene.status(), "Complete"), ["True", "AllSeen"]);
+    let mut away = part("n1", "2", &[("", whole(saw(&[("read", 1)], 0)))]);
+    away.spec.absences = vec![RecordedAbsence {
+        node: "n1".to_owned(),
+        since: 1_795_000_000,
+        until: 1_795_000_030,
+        pods: vec!["web-9".to_owned()],
+        others: 0,
+    }];
+    scene.picture.part_applied(away);
+    let status = scene.status();
+    assert_eq!(words(&status, "Complete"), ["False", "RecorderAway"]);
+    let said = &status.missing[0];
+    for words in ["node n1", "2026-11-18T11:06:40Z", "2026-11-18T11:07:10Z", "web-9"] {
+        assert!(said.contains(words), "{words:?} is missing: {said}");
+    }
 }

@@ -366,7 +366,27 @@ fn an_argument_that_could_not_be_read_leaves_the_call_without_rules_and_says_so(
         [
             "ioctl is allowed whatever its request: of 1 call it could not be read, first in line 2: 3, EVIOCGNAME(256), \
              \"x\") = 0",
-            "clone3 is allowed whole, new namespaces included: its flags are in memory, where no filter sees them",
+            "clone3 is answered with ENOSYS, as by the runtime default: no filter sees clone3's flags, and callers make clone instead, \
+             which is allowed as there",
+        ]
+    );
+}
+
+/// A thread by clone3, as glibc makes one; and a program that makes namespaces by it, which no rule on clone could allow.
+#[test]
+fn clone3_is_answered_as_under_the_runtime_default_unless_it_made_a_namespace() {
+    let thread =
+        "clone3({flags=CLONE_VM|CLONE_THREAD|CLONE_SETTLS, stack=0x7f, stack_size=0x7fff80}, 88) = 5\n";
+    let (found, notes) = rules(&[], thread);
+    assert_eq!(found, ["clone 0 7e020000 0 MaskedEq"]);
+    assert!(notes[0].starts_with("clone3 is answered with ENOSYS"), "{notes:?}");
+    let (found, notes) =
+        rules(&[], "clone3({flags=CLONE_NEWUSER|CLONE_NEWPID, exit_signal=SIGCHLD}, 88) = 5\n");
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(
+        notes,
+        [
+            "clone3 is allowed whole, new namespaces included: its flags are in memory, where no filter sees them"
         ]
     );
 }

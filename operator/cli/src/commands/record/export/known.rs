@@ -2,32 +2,76 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_profile::recording::{COMPLETE, Call, Observation, verdict};
+use portcullis_profile::{
+    Fallback, fallback,
+    recording::{COMPLETE, Call, Observation, verdict},
+};
 
 use crate::{
     cluster::recordings::{self, Recorded},
+    console::Console,
     layout::counted,
 };
 
 /// Denied calls that are named; the rest are counted.
 const NAMED: usize = 16;
 
-/// What it is of, what is not complete, and what the profile lacks or has besides.
-pub(super) fn of(recorded: &Recorded, notes: &[String]) -> Vec<String> {
-    let total = recorded.tally.total();
-    let mut known = vec![summary(recorded, &total)];
-    known.extend(recorded.problems.iter().map(|problem| format!("Not complete: {problem}")));
-    let verdict = verdict(&recorded.tally).expecting(&recorded.containers);
-    known.extend(verdict.gaps.iter().map(|gap| format!("Not complete: {gap}")));
-    if verdict.is_complete() && recorded.problems.is_empty() {
-        known.push(COMPLETE.to_owned());
+/// What there is to know of a recording, and of the profile that is made of it.
+#[derive(Debug)]
+pub(super) struct Known {
+    /// What it is of.
+    summary: String,
+    /// What is missing, a sentence each; or that nothing is.
+    missing: Vec<String>,
+    is_complete: bool,
+    /// What the profile lacks or has besides.
+    besides: Vec<String>,
+}
+
+impl Known {
+    pub(super) fn of(recorded: &Recorded, notes: &[String]) -> Self {
+        let total = recorded.tally.total();
+        let verdict = verdict(&recorded.tally).expecting(&recorded.containers);
+        let is_complete = verdict.is_complete() && recorded.problems.is_empty();
+        let mut missing = recorded.problems.clone();
+        missing.extend(verdict.gaps.iter().map(ToString::to_string));
+        missing.extend(verdict.not_seen());
+        let refused = recordings::refused(&recorded.refused).map(|refused| format!("Refused: {refused}"));
+        let besides = [lost(&total), refused, falls_back(&total), denied(&total)];
+        Self {
+            summary: summary(recorded, &total),
+            missing,
+            is_complete,
+            besides: besides.into_iter().flatten().chain(notes.iter().cloned()).collect(),
+        }
     }
-    known.extend(verdict.not_seen());
-    known.extend(lost(&total));
-    known.extend(recordings::refused(&recorded.refused).map(|refused| format!("Refused: {refused}")));
-    known.extend(denied(&total));
-    known.extend(notes.iter().cloned());
-    known
+
+    /// Takes in one thing more.
+    pub(super) fn add(&mut self, said: String) {
+        self.besides.push(said);
+    }
+
+    /// In lines: what is missing in one block.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.summary.clone()];
+        lines.extend(self.gaps());
+        lines.extend(self.besides.iter().cloned());
+        lines
+    }
+
+    /// What is missing, in one block.
+    pub(super) fn gaps(&self) -> Vec<String> {
+        let title = if self.is_complete { COMPLETE } else { "Not complete:" };
+        let listed = self.missing.iter().map(|missing| format!("- {missing}"));
+        std::iter::once(title.to_owned()).chain(listed).collect()
+    }
+
+    /// Says it beside a profile that has no place for it.
+    pub(super) fn note(&self, console: &mut Console) {
+        console.note(&self.summary);
+        console.note(self.gaps().join("\n"));
+        self.besides.iter().for_each(|said| console.note(said));
+    }
 }
 
 fn summary(recorded: &Recorded, total: &Observation) -> String {
@@ -37,10 +81,10 @@ fn summary(recorded: &Recorded, total: &Observation) -> String {
     let containers: Vec<&str> = containers.into_iter().collect();
     let named: Vec<&str> = runs.into_iter().filter(|run| !run.is_empty()).collect();
     let runs = match named.len() {
-        0 => "outside of any named run".to_owned(),
-        count => format!("in {} ({})", counted(count, "run"), named.join(", ")),
+        0 => String::new(),
+        count => format!(", in {} ({})", counted(count, "run"), named.join(", ")),
     };
-    format!("{} of {}, {runs}", counted(total.calls.len(), "call"), containers.join(", "))
+    format!("{} of {}{runs}", counted(total.calls.len(), "call"), containers.join(", "))
 }
 
 fn lost(total: &Observation) -> Option<String> {
@@ -54,11 +98,26 @@ fn lost(total: &Observation) -> Option<String> {
     (!said.is_empty()).then(|| format!("Lost: {}", said.join(", ")))
 }
 
+/// The calls that were denied and never made.
+fn never_made(total: &Observation) -> impl Iterator<Item = Call> {
+    total.denied.keys().filter(|call| !total.calls.contains_key(call)).copied()
+}
+
+/// What a runtime's default denies so that programs make another call.
+fn falls_back(total: &Observation) -> Option<String> {
+    let of = |call: Call| fallback(call.name()?);
+    let mut fallbacks: Vec<&Fallback> = never_made(total).filter_map(of).collect();
+    fallbacks.dedup_by_key(|fallback| fallback.call);
+    let said = fallbacks.iter().map(|Fallback { call, instead, why, .. }| {
+        format!("{call} was answered with ENOSYS on purpose, so that the program makes {instead}: {why}. Leave it so")
+    });
+    (!fallbacks.is_empty()).then(|| said.collect::<Vec<_>>().join("; "))
+}
+
 /// What the containers' present filters denied: a profile that is made from under them lacks it.
 fn denied(total: &Observation) -> Option<String> {
-    let made = |call: &Call| total.calls.contains_key(call);
     let names: BTreeSet<String> =
-        total.denied.keys().filter(|call| !made(call)).map(|call| named(*call)).collect();
+        never_made(total).filter(|call| call.name().and_then(fallback).is_none()).map(named).collect();
     let shown: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
     let more = match names.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -105,15 +164,15 @@ mod tests {
     #[test]
     fn what_is_missing_comes_with_what_to_do_about_it() {
         let mut observation = saw(&["read", "write"]);
-        observation.denied = saw(&["mount", "read"]).calls;
+        observation.denied = saw(&["mount", "read", "clone3"]).calls;
         observation.losses.calls = 3;
         let recorded = Recorded { refused: vec!["n1".to_owned(), "n2".to_owned()], ..recorded(observation) };
-        let known = of(&recorded, &["a note".to_owned()]);
-        assert_eq!(known[0], "2 calls of web, in 1 run (suite)");
+        let known = Known::of(&recorded, &["a note".to_owned()]).lines();
+        assert_eq!(known[..2], ["2 calls of web, in 1 run (suite)", "Not complete:"]);
         for words in [
-            "Not complete: web: events lost: more was called than is known",
-            "Not complete: web: graceful stop never seen; delete its pod while recording",
-            "web: not seen: Start, Steady, SignalHandled, LogReopened, GracefulStop, NonZeroExit",
+            "- web: more was called than is known; record again in another recording",
+            "- web: no graceful stop was seen; delete its pod while recording",
+            "- web: not seen: Exec, SignalHandled, LogReopened, NonZeroExit; cause those that it has while recording",
             "Lost: 3 calls",
             "Refused: n1, n2: the recorder asked to write, and no pod of the recording was there; what one called that lived for a moment \
              is missing",
@@ -123,6 +182,13 @@ mod tests {
         }
         let denied = known.iter().find(|said| said.starts_with("Denied")).unwrap();
         assert!(denied.contains("profile: mount; "), "what was also made is in the profile: {denied}");
+        let clone3: Vec<_> = known.iter().filter(|said| said.contains("clone3")).collect();
+        assert_eq!(
+            clone3,
+            [
+                "clone3 was answered with ENOSYS on purpose, so that the program makes clone: no filter sees clone3's flags. Leave it so"
+            ]
+        );
     }
 
     #[test]
@@ -130,12 +196,22 @@ mod tests {
         let mut observation = saw(&["read"]);
         observation.marks.extend([Mark::StartSeen, Mark::Steady]);
         observation.handled = Signals::of(&["SIGTERM"]);
+        observation.outside = observation.handled;
         observation.ended(Exit::Status(0));
         let mut recorded = recorded(observation);
-        assert!(of(&recorded, &[]).iter().any(|said| said == COMPLETE));
+        let lines = |recorded: &Recorded| Known::of(recorded, &[]).lines();
+        assert!(lines(&recorded).iter().any(|said| said == COMPLETE));
         recorded.problems.push("SeccompRecordingPart web.n1 can't be read: x".to_owned());
-        let known = of(&recorded, &[]);
+        let known = lines(&recorded);
         assert!(!known.iter().any(|said| said == COMPLETE), "{known:#?}");
-        assert!(known.contains(&"Not complete: SeccompRecordingPart web.n1 can't be read: x".to_owned()));
+        assert!(known.contains(&"- SeccompRecordingPart web.n1 can't be read: x".to_owned()));
+    }
+
+    #[test]
+    fn a_recording_without_runs_is_not_said_to_be_outside_of_one() {
+        let mut tally = Tally::default();
+        tally.add_one(Subject { container: "web".to_owned(), ..Subject::default() }, &saw(&["read"]));
+        let recorded = Recorded { tally, problems: Vec::new(), refused: Vec::new(), containers: Vec::new() };
+        assert_eq!(Known::of(&recorded, &[]).lines()[0], "1 call of web");
     }
 }

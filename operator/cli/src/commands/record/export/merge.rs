@@ -3,15 +3,18 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use portcullis_api::{ProfileToMake, RecordedFrom, RecordingBase, SeccompProfile, SeccompRecording};
+use portcullis_api::{
+    ProfileToMake, RecordedFrom, RecordingBase, SeccompDocument, SeccompProfile, SeccompRecording,
+};
 use portcullis_profile::{
-    Baseline, Profile,
+    Arg, Baseline, Profile,
     compare::{CallChange, Change, Changes, changes_on},
     compose::{NamedProfile, union},
     evaluate::{Outcome, Passage, Runtime},
     recording::{Tally, recorded_argument},
 };
 
+use super::companions;
 use crate::platform;
 
 /// The errno that a runtime takes where the default denies and none is given: `EPERM`.
@@ -34,19 +37,42 @@ pub(super) struct Merged {
     pub(super) notes: Vec<String>,
 }
 
+/// What is wanted of a merge.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    /// What is recorded is bounded by this where it keeps to it.
+    pub(super) baseline: &'a Baseline,
+    /// Whether what goes with recorded calls is allowed as well.
+    pub(super) companions: bool,
+}
+
 /// Merges what was recorded into a committed profile, which keeps its default, its bases and what it allows.
 pub(super) fn merge(
     recording: &SeccompRecording,
     tally: &Tally,
     committed: &SeccompProfile,
     bases: &[RecordingBase],
-    baseline: &Baseline,
+    wanted: Wanted<'_>,
 ) -> Result<Merged> {
     let spec = &committed.spec.profile;
     let document = spec.profile.as_ref().map(Profile::try_from).transpose().context("spec.profile")?;
     let mut asked = recording.clone();
+    let made = |asked: &SeccompRecording| {
+        asked.profile_of(tally, bases, wanted.baseline).map_err(anyhow::Error::msg)
+    };
     asked.spec.profile = Some(wishes(recording, document.as_ref(), committed));
-    let made = asked.profile_of(tally, bases, baseline).map_err(anyhow::Error::msg)?;
+    let plain = made(&asked)?;
+    let narrowed = document.iter().flat_map(|document| narrowed(document, plain.spec.profile.as_ref()));
+    let narrowed: BTreeSet<String> = narrowed.collect();
+    let mut made = if narrowed.is_empty() {
+        plain
+    } else {
+        asked.spec.profile.get_or_insert_default().argument_rules = narrow(&asked, narrowed);
+        made(&asked)?
+    };
+    if wanted.companions {
+        companions::allow(&mut made);
+    }
     let recorded = made.spec.profile.as_ref().context("a recording makes a profile")?;
     let recorded = Profile::try_from(recorded)?;
     let before = document.clone().unwrap_or_else(|| Profile { syscalls: Vec::new(), ..recorded.clone() });
@@ -63,6 +89,9 @@ pub(super) fn merge(
     let (before, after, seen) = (whole(&as_committed)?, whole(&profile)?, whole(&recorded)?);
     let mut kept = compare(&after, &seen)?.calls;
     kept.retain(|call| matches!(call.change, Change::OnlyInA | Change::Stricter | Change::Mixed));
+    // Companions are kept for what was recorded.
+    let goes_with = |name: &str| made.companions.iter().any(|one| one.calls.contains(&name));
+    kept.retain(|call| !call.name.is_some_and(goes_with));
 
     let earlier = spec.recorded_from.clone().unwrap_or_default();
     let later = made.spec.recorded_from.unwrap_or_default();
@@ -90,16 +119,29 @@ fn wishes(
     let Some(document) = document else { return wishes };
     wishes.default_action = Some(document.default_action.as_str().to_owned());
     wishes.default_errno_ret = Some(document.default_errno_ret.unwrap_or(UNSAID_ERRNO));
-    if wishes.argument_rules.iter().all(|name| name != "*") {
-        let asked: BTreeSet<String> =
-            wishes.argument_rules.iter().cloned().chain(narrowed(document)).collect();
-        wishes.argument_rules = asked.into_iter().collect();
-    }
     wishes
 }
 
-/// The calls that a profile allows with some values of a recorded argument alone: a recording must not open them.
-fn narrowed(document: &Profile) -> impl Iterator<Item = String> {
+/// The argument rules that a recording asks for, and those of some calls more.
+fn narrow(recording: &SeccompRecording, calls: BTreeSet<String>) -> Vec<String> {
+    let asked = recording.spec.profile.iter().flat_map(|profile| &profile.argument_rules);
+    if asked.clone().any(|name| name == "*") {
+        return asked.cloned().collect();
+    }
+    asked.cloned().chain(calls).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The calls that a profile allows with some values of a recorded argument alone: a recording must not open them. Where the recording has the
+/// very rules of the profile, it does not.
+fn narrowed(document: &Profile, recorded: Option<&SeccompDocument>) -> impl Iterator<Item = String> {
+    let recorded = recorded.and_then(|recorded| Profile::try_from(recorded).ok());
+    let conditions = |profile: &Profile, name: &str| -> BTreeSet<Vec<Arg>> {
+        let rules = profile.syscalls.iter().filter(|rule| rule.names.iter().any(|one| one == name));
+        rules.map(|rule| rule.args.clone()).collect()
+    };
+    let is_same = |name: &str| {
+        recorded.as_ref().is_some_and(|recorded| conditions(recorded, name) == conditions(document, name))
+    };
     let permits = |action, errno| Outcome::new(action, errno).passage() == Passage::Permitted;
     let rules = || document.syscalls.iter().filter(move |rule| permits(rule.action, rule.errno_ret));
     let open: BTreeSet<&str> = rules()
@@ -114,7 +156,7 @@ fn narrowed(document: &Profile) -> impl Iterator<Item = String> {
         .collect();
     let narrow: Vec<String> = narrow
         .difference(&open)
-        .filter(|name| recorded_argument(name).is_some())
+        .filter(|name| recorded_argument(name).is_some() && !is_same(name))
         .map(|name| (*name).to_owned())
         .collect();
     narrow.into_iter()

@@ -1,6 +1,7 @@
 //! `record export`: the profile of a recording.
 
 mod committed;
+mod companions;
 mod known;
 mod merge;
 mod places;
@@ -9,12 +10,12 @@ mod update;
 use std::{io::Write, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum, ValueHint};
+use clap::{Args, ValueEnum, ValueHint, builder::PossibleValuesParser};
 use clap_complete::ArgValueCandidates;
 use portcullis_api::{ProfileKind, RecordedProfile, SeccompProfile, SeccompProfileSpec, SeccompRecording};
-use portcullis_profile::{Baseline, Profile, is_printable};
+use portcullis_profile::{Baseline, Profile, is_printable, recording::RECORDED_ARGUMENTS};
 
-use self::update::Target;
+use self::{known::Known, update::Target};
 use crate::{
     baseline::Chosen,
     cluster::{
@@ -68,6 +69,14 @@ pub(super) struct Arguments {
     /// Merge into the SeccompProfile of this file, and say what that adds. All else in the file stays as it is.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     update: Option<PathBuf>,
+    /// Allow these calls only with the argument values that were recorded, as spec.profile.argumentRules of the recording: of socket the
+    /// domain, of ioctl the request.
+    #[arg(long = "args", value_name = "CALL,...", value_delimiter = ',', value_parser = ruled(), hide_possible_values = true)]
+    arguments: Vec<String>,
+    /// Allow besides the harmless calls that go with recorded ones and that depend on time and size: munmap with mmap, sched_yield with
+    /// futex. Without this they are named alone.
+    #[arg(long)]
+    companions: bool,
     /// Write nothing, and exit with 1 where something was recorded that the file's profile does not allow.
     #[arg(long, requires = "update")]
     check: bool,
@@ -92,12 +101,19 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
     let container = platform::usual_container(platform::host_arch());
     let baseline = arguments.baseline.read(arguments.update.as_deref(), &container)?;
     cluster::with(&arguments.connection, async |cluster| {
-        let recording = recordings::find(&cluster, &arguments.recording).await?;
+        let mut recording = recordings::find(&cluster, &arguments.recording).await?;
+        narrow(&mut recording, &arguments.arguments);
         let recorded = recordings::recorded(&cluster, &recording).await?;
         match &arguments.update {
             Some(file) => {
                 let name = arguments.name.as_deref();
-                let target = Target { file, name, check: arguments.check, baseline: &baseline };
+                let target = Target {
+                    file,
+                    name,
+                    check: arguments.check,
+                    companions: arguments.companions,
+                    baseline: &baseline,
+                };
                 update::run(&cluster, &recording, &recorded, target, console).await
             }
             None => print(&cluster, &recording, &recorded, arguments, &baseline, console).await,
@@ -113,10 +129,14 @@ async fn print(
     baseline: &Baseline,
     console: &mut Console,
 ) -> Result<Verdict> {
-    let (made, known) = make(cluster, recording, recorded, baseline).await?;
+    let (made, known) = make(cluster, recording, recorded, baseline, arguments.companions).await?;
     let name = arguments.name.clone().unwrap_or_else(|| recording.profile_name());
     write(recording, made, &known, &name, arguments.output, console.document())?;
-    known.iter().for_each(|known| console.note(known));
+    match arguments.output {
+        // Its comments say all.
+        Form::Yaml => console.note(known.gaps().join("\n")),
+        Form::Json | Form::Profile => known.note(console),
+    }
     Ok(if recorded.problems.is_empty() { Verdict::Yes } else { Verdict::Incomplete })
 }
 
@@ -126,16 +146,33 @@ async fn make(
     recording: &SeccompRecording,
     recorded: &Recorded,
     baseline: &Baseline,
-) -> Result<(RecordedProfile, Vec<String>)> {
+    companions: bool,
+) -> Result<(RecordedProfile, Known)> {
     refuse_nothing(recording, recorded)?;
     let wished = recording.spec.profile.as_ref().map(|profile| profile.bases.as_slice()).unwrap_or_default();
     let bases = recordings::bases(cluster, &cluster.namespace, wished).await?;
-    let made = recording
+    let mut made = recording
         .profile_of(&recorded.tally, &bases, baseline)
         .map_err(anyhow::Error::msg)
         .with_context(|| recordings::describe(recording))?;
-    let known = known::of(recorded, &made.notes);
+    let mut known = Known::of(recorded, &made.notes);
+    if companions {
+        companions::allow(&mut made);
+    } else if let Some(named) = companions::named(&made.companions) {
+        known.add(named);
+    }
     Ok((made, known))
+}
+
+/// Has calls allowed with the recorded values alone, beside those of which the recording wants that.
+fn narrow(recording: &mut SeccompRecording, calls: &[String]) {
+    if !calls.is_empty() {
+        recording.spec.profile.get_or_insert_default().argument_rules.extend(calls.iter().cloned());
+    }
+}
+
+fn ruled() -> PossibleValuesParser {
+    PossibleValuesParser::new(RECORDED_ARGUMENTS.iter().map(|argument| argument.call))
 }
 
 /// Nothing was recorded: there is nothing to make.
@@ -153,7 +190,7 @@ fn refuse_nothing(recording: &SeccompRecording, recorded: &Recorded) -> Result<(
 fn write(
     recording: &SeccompRecording,
     made: RecordedProfile,
-    known: &[String],
+    known: &Known,
     name: &str,
     form: Form,
     out: &mut dyn Write,
@@ -170,12 +207,14 @@ fn write(
         recorded_from: spec.recorded_from.clone(),
     };
     // What the API server would refuse is refused in every form.
-    let text = manifest::render(&profile, &object)?;
+    let allowed = companions::allowed(&made.companions, document);
+    let mut text = manifest::render(&companions::without(profile.clone(), allowed.as_ref()), &object)?;
+    text.push_str(&companions::block(&made.companions, allowed.as_ref(), &text)?);
     match form {
         Form::Yaml => {
             writeln!(out, "# Recorded by {}.", recordings::describe(recording))?;
-            for line in known {
-                writeln!(out, "# {}", one_line(line))?;
+            for line in known.lines() {
+                writeln!(out, "# {}", one_line(&line))?;
             }
             out.write_all(text.as_bytes())?;
         }

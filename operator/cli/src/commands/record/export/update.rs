@@ -13,7 +13,7 @@ use portcullis_profile::{
 
 use super::{
     committed::Committed,
-    known,
+    known::Known,
     merge::{self, Merged},
     refuse_nothing,
 };
@@ -38,6 +38,8 @@ pub(super) struct Target<'a> {
     pub(super) name: Option<&'a str>,
     /// Nothing is written, and a difference is an answer.
     pub(super) check: bool,
+    /// Whether what goes with recorded calls is allowed as well.
+    pub(super) companions: bool,
     /// What is recorded is bounded by this where it keeps to it.
     pub(super) baseline: &'a Baseline,
 }
@@ -57,7 +59,8 @@ pub(super) async fn run(
     let bases = recordings::bases(cluster, &cluster.namespace, wished)
         .await
         .with_context(|| format!("{shown}: spec"))?;
-    let merged = merge::merge(recording, &recorded.tally, &committed.object, &bases, target.baseline)
+    let wanted = merge::Wanted { baseline: target.baseline, companions: target.companions };
+    let merged = merge::merge(recording, &recorded.tally, &committed.object, &bases, wanted)
         .with_context(|| format!("{shown} and {}", recordings::describe(recording)))?;
     write(&merged, console.out())?;
     let is_same = merged.gained.is_empty();
@@ -86,7 +89,7 @@ pub(super) async fn run(
     } else {
         writeln!(out, "SeccompProfile {name} in {shown} stays as it is: {what}")?;
     }
-    known::of(recorded, &merged.notes).iter().for_each(|known| console.note(known));
+    Known::of(recorded, &merged.notes).note(console);
     Ok(match (target.check && !is_same, recorded.problems.is_empty()) {
         (true, _) => Verdict::No,
         (false, true) => Verdict::Yes,
@@ -163,6 +166,23 @@ fn arches(entry: &Entry<'_>) -> String {
     names.join(", ")
 }
 
+/// Calls of which something is kept that was not recorded this time.
+fn kept(merged: &Merged) -> Vec<String> {
+    let mut calls: Vec<String> = entries(&merged.kept).into_iter().map(|entry| entry.call).collect();
+    calls.dedup();
+    calls
+}
+
+/// Some names, so that a line stays one.
+fn named(calls: &[String]) -> String {
+    const NAMED: usize = 12;
+    let named = calls.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match calls.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
 fn summary(merged: &Merged) -> String {
     let count = |calls: &[CallChange], wanted: &[Change]| {
         entries(calls).iter().filter(|entry| wanted.contains(&entry.change)).count()
@@ -171,13 +191,13 @@ fn summary(merged: &Merged) -> String {
     let added = count(gained, &[Change::OnlyInB]);
     let looser = count(gained, &[Change::Looser, Change::Mixed]);
     let arches = merged.gained.architectures.iter().filter(|one| one.in_b).count();
-    let kept = entries(&merged.kept).len();
+    let kept = kept(merged);
     let counts = [
         (added, format!("{} added", counted(added, "call"))),
         (looser, format!("{looser} looser")),
         (arches, format!("{} more", counted(arches, "architecture"))),
         (usize::from(merged.gained.is_empty()), "nothing to add".to_owned()),
-        (kept, format!("{kept} kept that this recording did not see")),
+        (kept.len(), format!("{} kept that this recording did not see ({})", kept.len(), named(&kept))),
     ];
     let said: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(_, words)| words).collect();

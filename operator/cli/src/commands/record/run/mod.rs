@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, ffi::OsString, path::Path};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use clap_complete::ArgValueCandidates;
+use k8s_openapi::jiff::Timestamp;
 use portcullis_api::SeccompRecording;
-use portcullis_profile::recording::only_in;
+use portcullis_profile::recording::{Absence, Tally, only_in};
 
 use self::{
     bracket::Bracket,
@@ -116,6 +117,7 @@ impl Run<'_> {
         console: &mut Console,
         work: impl AsyncFnOnce(&mut Nodes, &mut Signals) -> Result<Ended>,
     ) -> Result<Verdict> {
+        let begun_at = Timestamp::now();
         let bracket = Bracket::begin(self.cluster, &self.recording, &self.name, take_over).await?;
         let mut nodes = Nodes::watch(self.cluster, &self.recording);
         let begun = tokio::select! {
@@ -143,7 +145,7 @@ impl Run<'_> {
             return Ok(Verdict::Exited(worked.code()));
         };
         let waited = tokio::select! {
-            waited = self.finish(&bracket, after, &nodes, console) => waited,
+            waited = self.finish(&bracket, after, &nodes, begun_at, console) => waited,
             _ = signals.next() => {
                 console.note("interrupted: what the nodes counted last may come later, and counts for the run all the same");
                 Ok(())
@@ -199,6 +201,7 @@ impl Run<'_> {
         bracket: &Bracket,
         after: i64,
         nodes: &Nodes,
+        begun_at: Timestamp,
         console: &mut Console,
     ) -> Result<()> {
         let since = Some(bracket.generation);
@@ -213,6 +216,9 @@ impl Run<'_> {
         for problem in &recorded.problems {
             console.note(problem);
         }
+        for absence in absences_since(&recorded.tally, begun_at) {
+            console.note(format_args!("{absence}, and is not in the run; run it again"));
+        }
         let mine = recorded.tally.subjects.iter().filter(|(subject, _)| subject.run == self.name);
         let calls: BTreeSet<_> = mine.flat_map(|(_, seen)| seen.calls.keys()).collect();
         console.say(format_args!(
@@ -223,6 +229,12 @@ impl Run<'_> {
         ));
         Ok(())
     }
+}
+
+/// When recorders were away during a run.
+fn absences_since(tally: &Tally, begun_at: Timestamp) -> impl Iterator<Item = &Absence> {
+    let begun_at = u64::try_from(begun_at.as_second()).unwrap_or_default();
+    tally.absences.iter().filter(move |absence| absence.until >= begun_at)
 }
 
 /// Some names, so that a line stays one.

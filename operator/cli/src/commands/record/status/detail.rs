@@ -7,6 +7,8 @@ use portcullis_api::{
     ContainerSummary, LostCounts, PhaseName, RecordingCondition, RecordingStatus, RunSummary,
 };
 
+use portcullis_profile::{Fallback, fallback, printable};
+
 use super::Line;
 use crate::{
     cluster::{age::age, recordings},
@@ -31,7 +33,11 @@ pub(super) fn write(line: &Line, out: &mut dyn Write) -> io::Result<()> {
     for kind in
         [RecordingCondition::Recording, RecordingCondition::Complete, RecordingCondition::ProfileCreated]
     {
-        if let Some(condition) = line.condition(kind) {
+        let Some(condition) = line.condition(kind) else { continue };
+        if kind == RecordingCondition::Complete && !status.missing.is_empty() {
+            say(kind.as_str(), &line.says(kind), out)?;
+            missing(&status.missing, out)?;
+        } else {
             say(kind.as_str(), &format!("{}: {}", line.says(kind), condition.message), out)?;
         }
     }
@@ -45,6 +51,11 @@ pub(super) fn write(line: &Line, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A sentence a line, however long: a gap is read as one thing, and copied as one.
+fn missing(missing: &[String], out: &mut dyn Write) -> io::Result<()> {
+    missing.iter().try_for_each(|one| writeln!(out, "  {:<LABEL$} - {}", "", printable(one)))
 }
 
 fn facts(line: &Line, status: &RecordingStatus, out: &mut dyn Write) -> io::Result<()> {
@@ -67,15 +78,20 @@ fn facts(line: &Line, status: &RecordingStatus, out: &mut dyn Write) -> io::Resu
     if let Some(refused) = recordings::refused(&status.refused_nodes) {
         say("Refused", &refused, out)?;
     }
-    if !status.denied_calls.is_empty() {
-        let denied = format!("by the present filters: {}", status.denied_calls.join(", "));
-        say("Denied", &denied, out)?;
+    let (on_purpose, denied): (Vec<&String>, Vec<&String>) =
+        status.denied_calls.iter().partition(|call| fallback(call).is_some());
+    let denied: Vec<&str> = denied.into_iter().map(String::as_str).collect();
+    if !denied.is_empty() {
+        say("Denied", &format!("by the present filters: {}", denied.join(", ")), out)?;
+    }
+    for Fallback { call, instead, why, .. } in on_purpose.iter().filter_map(|call| fallback(call)) {
+        say("On purpose", &format!("{call} is answered with ENOSYS, so that {instead} is made: {why}"), out)?;
     }
     Ok(())
 }
 
 fn runs(runs: &[RunSummary], out: &mut dyn Write) -> io::Result<()> {
-    if runs.is_empty() {
+    if runs.iter().all(|run| run.name.is_empty()) {
         return Ok(());
     }
     writeln!(out, "\nRuns (without one, the profile would deny the calls that are only here)")?;
@@ -92,14 +108,13 @@ fn containers(containers: &[ContainerSummary], out: &mut dyn Write) -> io::Resul
         return Ok(());
     }
     writeln!(out, "\nContainers")?;
-    let mut table = Table::new(["  CONTAINER", "SEEN", "NOT SEEN", "SIGNALS", "IMAGES"]);
+    let mut table = Table::new(["  CONTAINER", "SEEN", "SIGNALS", "IMAGES"]);
     let listed = |words: Vec<String>| if words.is_empty() { "-".to_owned() } else { words.join(", ") };
     let phases = |phases: &[PhaseName]| listed(phases.iter().map(|phase| format!("{phase:?}")).collect());
     for one in containers {
         table.push(vec![
             format!("  {}", one.name),
             phases(&one.seen),
-            phases(&one.not_seen),
             listed(one.signals.clone()),
             counted(one.images.len(), "image"),
         ]);

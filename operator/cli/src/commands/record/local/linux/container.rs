@@ -40,7 +40,6 @@ struct Watched {
     cgroup: Option<PathBuf>,
     /// How it was last asked for.
     start: Start,
-    before_signal: Option<Observation>,
     /// Whether its program may gain no privileges, once that was seen.
     no_new_privs: Option<bool>,
 }
@@ -182,7 +181,7 @@ impl Watched {
                 console::note("the container runs already, without a seccomp filter: its start is missed")
             }
         }
-        Ok(Self { id, probe, mounted, cgroup, start, before_signal: None, no_new_privs: None })
+        Ok(Self { id, probe, mounted, cgroup, start, no_new_privs: None })
     }
 
     fn until_the_end(&mut self, limit: Option<Duration>, signals: &Signals) -> Result<End> {
@@ -225,7 +224,7 @@ impl Watched {
         gone || exited || missed
     }
 
-    /// Takes a look: asks for its filter's calls alone once it has one, and remembers what a reopened log is found by.
+    /// Takes a look: asks for its filter's calls alone once it has one.
     fn look(&mut self) -> Result<Vec<Recorded>> {
         let (recorded, _) = self.probe.snapshot()?;
         let begun = recorded.iter().any(|one| one.container.exec.is_some());
@@ -237,10 +236,6 @@ impl Watched {
             self.start = Start::Filter;
             self.probe.watch(&Target::Container(self.id), self.start)?;
         }
-        let now = together(&recorded);
-        if !now.handled.any_of(&["SIGHUP", "SIGUSR1"]) {
-            self.before_signal = Some(now);
-        }
         Ok(recorded)
     }
 
@@ -248,9 +243,6 @@ impl Watched {
         let (recorded, lost) = self.probe.snapshot()?;
         let mut observation = together(&recorded);
         observation.losses.calls += lost;
-        if let Some(before) = &self.before_signal {
-            observation.compare_with_earlier(before);
-        }
         Ok((observation, self.cgroup.as_deref().map(runtime).unwrap_or_default().to_owned()))
     }
 }

@@ -59,7 +59,9 @@ impl OwnProbe {
     /// Watches a target.
     pub(super) fn watch(&mut self, target: &Target, start: Start) -> Result<()> {
         let probe = self.probe.as_mut().context("the probe is closed")?;
-        probe.watch(target, Watch { tag: 1, start, group: 0, denials: false }).map_err(plain)?;
+        // By the same program logs are seen to be opened anew.
+        let denials = probe.sees_denials();
+        probe.watch(target, Watch { tag: 1, start, group: 0, denials }).map_err(plain)?;
         if let Attachment::Raw { reason } = probe.attachment() {
             console::note(&format!(
                 "this kernel has no typed tracepoints, so recording costs more: {reason}"
@@ -179,15 +181,13 @@ pub(super) struct Counted {
     place: Place,
     child: Child,
     exit: Option<Exit>,
-    /// What was last seen before a signal that asks for a log to be opened anew.
-    before_signal: Option<Observation>,
     steady: bool,
 }
 
 impl Counted {
     pub(super) fn start(place: Place, launch: &Launch<'_>) -> Result<Self> {
         let child = launch.in_cgroup(&place.cgroup.0.join("cgroup.procs"))?;
-        Ok(Self { place, child, exit: None, before_signal: None, steady: false })
+        Ok(Self { place, child, exit: None, steady: false })
     }
 
     fn observation(&self) -> Result<Option<Observation>> {
@@ -207,9 +207,6 @@ impl Counted {
     fn look(&mut self) -> Result<()> {
         if let Some(now) = self.observation()? {
             self.steady |= now.marks.contains(&Mark::Steady);
-            if !now.handled.any_of(&["SIGHUP", "SIGUSR1"]) {
-                self.before_signal = Some(now);
-            }
         }
         Ok(())
     }
@@ -262,9 +259,6 @@ impl Recording for Counted {
         let Some(mut observation) = self.observation()? else { return Ok(None) };
         if self.steady {
             observation.marks.insert(Mark::Steady);
-        }
-        if let Some(before) = &self.before_signal {
-            observation.compare_with_earlier(before);
         }
         Ok(Some(observation))
     }

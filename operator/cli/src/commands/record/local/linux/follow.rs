@@ -10,7 +10,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use portcullis_profile::recording::{Exit, Observation};
+use portcullis_profile::recording::{Exit, Mark, Observation};
 use portcullis_trace::Progress;
 
 use super::signals::Signals;
@@ -62,12 +62,11 @@ pub(super) fn until_the_end(
 ) -> Result<Followed> {
     let since = Instant::now();
     let mut time = Time::new(limit);
-    let finish = |recording: &_, time: &Time| finish(recording, since.elapsed(), time);
     let (mut ended_at, mut told) = (None, false);
     loop {
         let progress = recording.advance()?;
         if progress == Progress::Done {
-            return finish(recording, &time);
+            return finish(recording, since.elapsed(), &time, told);
         }
         let ended = matches!(progress, Progress::Ended(_));
         let asked = signals.wait(time.left().min(TICK))?;
@@ -75,9 +74,12 @@ pub(super) fn until_the_end(
             send(recording, signal);
         }
         if ended && (!asked.is_empty() || time.is_over()) {
-            console::note(&format!("the recording ends, and these run on: {}", names(&recording.left())));
+            console::note(&format!(
+                "the recording ends, and these run on: {}; how they end was not seen",
+                names(&recording.left())
+            ));
             recording.release()?;
-            return finish(recording, &time);
+            return finish(recording, since.elapsed(), &time, true);
         }
         // What is about to end has a moment to do so.
         if ended && !told && ended_at.get_or_insert_with(Instant::now).elapsed() >= TICK {
@@ -137,17 +139,17 @@ impl Time {
     }
 }
 
-fn finish(recording: &impl Recording, took: Duration, time: &Time) -> Result<Followed> {
+/// What was seen. Where something outlived the command, what the command's own end says is nothing of that one's: a daemon that put itself
+/// into the background was neither seen to be steady by it nor to stop.
+fn finish(recording: &impl Recording, took: Duration, time: &Time, was_outlived: bool) -> Result<Followed> {
     let seen = recording.seen()?;
     let started = seen.is_some();
-    let time_is_over = time.asked > 0;
-    Ok(Followed {
-        observation: seen.unwrap_or_default(),
-        exit: recording.exit(),
-        started,
-        took,
-        time_is_over,
-    })
+    let mut observation = seen.unwrap_or_default();
+    if was_outlived {
+        observation.marks.remove(&Mark::Completed);
+        observation.marks.remove(&Mark::GracefulStop);
+    }
+    Ok(Followed { observation, exit: recording.exit(), started, took, time_is_over: time.asked > 0 })
 }
 
 /// Processes with their names, the first few.

@@ -59,7 +59,17 @@ pub(super) fn say(told: &Told<'_>, console: &mut Console) {
     let verdict = verdict(tally);
     for container in verdict.containers.values() {
         console.say(format_args!("seen      {}", phases(&container.seen, &total)));
-        console.say(format_args!("not seen  {}", phases(&container.not_seen, &total)));
+        if !container.maybe.is_empty() {
+            console.say(format_args!("maybe     {}", phases(&container.maybe, &total)));
+        }
+        // Nobody runs a command in a command.
+        let not_seen: Vec<Phase> = container
+            .not_seen
+            .iter()
+            .filter(|phase| exit.is_none() || **phase != Phase::Exec)
+            .copied()
+            .collect();
+        console.say(format_args!("not seen  {}", phases(&not_seen, &total)));
     }
     let failed = [Mark::NonZeroExit, Mark::Killed].iter().any(|mark| total.marks.contains(mark));
     let missed = total.marks.contains(&Mark::StartMissed);
@@ -109,7 +119,9 @@ fn phases(phases: &[Phase], total: &Observation) -> String {
         .iter()
         .map(|phase| match phase {
             Phase::SignalHandled if !total.handled.control().is_empty() => {
-                format!("{} ({})", phase.as_str(), total.handled.control())
+                let outside = total.handled.and(total.outside).control();
+                let signals = if outside.is_empty() { total.handled.control() } else { outside };
+                format!("{} ({signals})", phase.as_str())
             }
             _ => phase.as_str().to_owned(),
         })
@@ -120,10 +132,18 @@ fn phases(phases: &[Phase], total: &Observation) -> String {
 /// What to do about a gap; nothing where another note says it.
 const fn advice(gap: &Gap) -> Option<&'static str> {
     match gap {
-        Gap::Nothing | Gap::NothingOf { .. } | Gap::Unnamed { .. } => None,
+        Gap::Nothing
+        | Gap::NothingOf { .. }
+        | Gap::Unnamed { .. }
+        | Gap::Away(_)
+        | Gap::TooDeep { .. }
+        | Gap::NeverExecuted { .. } => None,
         Gap::Lost { .. } => {
             Some("more was called than is known, so this profile may lack calls: record again")
         }
+        Gap::Unproven { .. } => Some(
+            "it sent the signals that it handled itself: send it one from outside, as an operator does, while it is recorded",
+        ),
         Gap::StartMissed { .. } => Some(
             "it ran already, so what it calls while it starts is missing: begin to record before it starts",
         ),
