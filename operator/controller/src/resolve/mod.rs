@@ -100,7 +100,7 @@ impl Job {
                     |arch: &Arch| parts.iter().all(|part| part.document.architectures.contains(arch));
                 let listed = Arch::ALL.iter().copied().filter(is_listed).collect();
                 let united = unite(&parts, &budget)?;
-                let mut warnings = seccomp::check(&parts, &united, &architectures, &budget)?;
+                let mut warnings = seccomp::check(&parts, &united, mode, &architectures, &budget)?;
                 warnings.truncate(MAX_WARNINGS);
                 let profile = match mode {
                     Mode::Enforce => united,

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use portcullis_api::{ProfileWarning, Reason, bounded_message};
+use portcullis_api::{Mode, ProfileWarning, Reason, bounded_message};
 use portcullis_profile::{
     Arch, MAX_REVISION_BYTES, Profile,
     audit::audit_within,
@@ -52,10 +52,15 @@ pub(crate) fn arch_of_label(label: &str) -> Option<Arch> {
 pub(super) fn check(
     parts: &[Part],
     united: &Profile,
+    mode: Mode,
     architectures: &BTreeSet<Arch>,
     budget: &Budget,
 ) -> Result<Vec<ProfileWarning>, Stall> {
-    let context = LintContext { node_architectures: architectures.clone(), ..LintContext::default() };
+    let context = LintContext {
+        node_architectures: architectures.clone(),
+        is_whole: mode == Mode::Enforce && parts.len() == 1,
+        ..LintContext::default()
+    };
     let mut warnings = Vec::new();
     for part in parts {
         for finding in lint_within(&part.document, &context, budget) {

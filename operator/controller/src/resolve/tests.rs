@@ -219,8 +219,26 @@ fn a_name_that_a_newer_runtime_may_know_is_judged_by_its_rules() {
         assert!(stall.message.contains("denies: brand_new_call (not known here"), "{stall:?}");
         assert!(compose(vec![own_part(allows(&["read", "brand_new_call"]))], mode, true).is_ok());
     }
-    let denies = document(&json!([{"names": ["brand_new_call"], "action": "SCMP_ACT_KILL_PROCESS"}]));
+    let denies = document(&json!([
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["brand_new_call"], "action": "SCMP_ACT_KILL_PROCESS"},
+    ]));
     assert!(compose(vec![own_part(denies)], Mode::Enforce, false).is_ok());
+}
+
+#[test]
+fn what_allows_nothing_is_refused_where_it_is_all_there_is_and_enforced() {
+    let nothing = || document(&json!([]));
+    let stall = compose(vec![own_part(nothing())], Mode::Enforce, false).unwrap_err();
+    assert_eq!(stall.reason, Reason::InvalidProfile);
+    assert!(stall.message.contains("SP045") && stall.message.contains("denies every call"), "{stall:?}");
+    assert!(compose(vec![own_part(nothing())], Mode::Audit, false).is_ok());
+    let killed = document(&json!([
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["execve"], "action": "SCMP_ACT_KILL"},
+    ]));
+    let stall = compose(vec![own_part(killed)], Mode::Enforce, true).unwrap_err();
+    assert!(stall.message.contains("execve is denied, whatever the arguments"), "{stall:?}");
 }
 
 #[test]

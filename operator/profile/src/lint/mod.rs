@@ -35,7 +35,7 @@ pub struct LintContext {
     pub node_architectures: BTreeSet<Arch>,
     /// The oldest runc (major, minor) on the nodes; `None` where nothing is known of it.
     pub oldest_runc: Option<(u32, u32)>,
-    /// The profile is a container's whole filter: a file for a runtime. Others may be a part that bases complete, or be audited.
+    /// The profile is a container's whole filter, and enforced. Others may be a part of one, or be audited.
     pub is_whole: bool,
 }
 

@@ -48,6 +48,12 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
     }
 }
 
+fn lets_nothing_through(subject: &Subject<'_>) -> bool {
+    let passes = |outcome: Outcome| outcome.passage() != Passage::Denied;
+    let by_rule = subject.rules().any(|(_, rule)| !rule.names.is_empty() && passes(Outcome::of_rule(rule)));
+    !by_rule && !passes(Outcome::of_default(subject.profile))
+}
+
 /// Whether no container works where a call has this outcome.
 ///
 /// A program whose `exit_group` fails ends by `exit`, as glibc and musl do; one that is killed for it can end in no other way.
@@ -58,10 +64,12 @@ fn stops_everything(name: &str, outcome: Outcome) -> bool {
             || name == "exit_group" && outcome.action() != Action::Errno)
 }
 
-/// Rules by which no container works, whatever the arguments; and a default that does, where the profile is a whole filter.
+/// Rules by which no container works, whatever the arguments; and a whole filter that lets no call through at all. Where a filter lets some
+/// through, what it lacks is warned about: it may be meant to be merged.
 fn nothing_starts(subject: &Subject<'_>, findings: &mut Findings) -> Vec<&'static str> {
     let mut by_rule: BTreeMap<usize, Vec<&'static str>> = BTreeMap::new();
     let mut by_default: Vec<&'static str> = Vec::new();
+    let nothing_passes = subject.context.is_whole && lets_nothing_through(subject);
     for name in runtime_base::INDISPENSABLE.iter().copied().chain(["exit_group"]) {
         match subject.decider_of(name) {
             Some(position) => {
@@ -70,10 +78,7 @@ fn nothing_starts(subject: &Subject<'_>, findings: &mut Findings) -> Vec<&'stati
                     by_rule.entry(position).or_default().push(name);
                 }
             }
-            None if subject.context.is_whole
-                && subject.fate(name) == Fate::Denied
-                && stops_everything(name, Outcome::of_default(subject.profile)) =>
-            {
+            None if nothing_passes && stops_everything(name, Outcome::of_default(subject.profile)) => {
                 by_default.push(name);
             }
             None => {}
@@ -81,7 +86,7 @@ fn nothing_starts(subject: &Subject<'_>, findings: &mut Findings) -> Vec<&'stati
     }
     if !by_default.is_empty() {
         findings.push(Code::NothingStarts, "defaultAction".to_owned(), || {
-            format!("{} denied, because no rule allows what the default denies", are(&by_default))
+            format!("denies every call, {} among them, and no rule allows one", by_default.join(", "))
         });
     }
     let mut said = by_default;

@@ -107,18 +107,27 @@ enum Ended {
 pub(super) fn diagnose(container: &Container<'_>, named: &Named, events: &[String]) -> Diagnosis {
     let words = words(container, events);
     if container.running.is_some() {
-        return running(named, &words);
+        // Between two crashes a container runs for a moment.
+        let crashed = ended(container).filter(|_| container.restarts > 0);
+        let crash = crashed.map(|ended| of_end(ended, container, named, &words));
+        return crash.filter(|crash| crash.cause.is_of_profile()).unwrap_or_else(|| running(named, &words));
     }
     if words.iter().any(|words| lacks_file(words)) {
         return no_file(named);
     }
     match ended(container) {
-        Some(Ended::Killed) => killed(named),
-        Some(Ended::NotStarted) => not_started(named, &words),
-        Some(Ended::With(0)) => Diagnosis::new(Cause::Nothing, "it ended with 0"),
-        Some(Ended::With(code)) => ended_by_itself(container, named, code),
+        Some(ended) => of_end(ended, container, named, &words),
         None if is_unstarted(container) => not_started(named, &words),
         None => Diagnosis::new(Cause::Other, waits_for(container)),
+    }
+}
+
+fn of_end(ended: Ended, container: &Container<'_>, named: &Named, words: &[String]) -> Diagnosis {
+    match ended {
+        Ended::Killed => killed(named),
+        Ended::NotStarted => not_started(named, words),
+        Ended::With(0) => Diagnosis::new(Cause::Nothing, "it ended with 0"),
+        Ended::With(code) => ended_by_itself(container, named, code),
     }
 }
 

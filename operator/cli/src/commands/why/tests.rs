@@ -156,6 +156,12 @@ async fn what_a_filter_killed_and_what_ended_by_itself_are_told_apart() {
         said(pod("web", WEB, &crashed(1, "Error", "")), without(&["getdents64"]), Vec::new()).await;
     assert!(unstarted.contains("runc makes") && unstarted.contains("needed: getdents64"), "{unstarted}");
     assert_eq!(verdict, Verdict::No);
+    let mut between = crashed(1, "Error", "");
+    between["state"] = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let (again, verdict) = said(pod("web", WEB, &between), without(&["getdents64"]), Vec::new()).await;
+    assert!(again.contains("needed: getdents64") && verdict == Verdict::No, "{again}");
+    let (well, verdict) = said(pod("web", WEB, &between), without(&["mount"]), Vec::new()).await;
+    assert!(well.contains("it runs") && verdict == Verdict::Yes, "{well}");
     let (early, verdict) =
         said(pod("web", WEB, &crashed(127, "Error", "")), without(&["mmap"]), Vec::new()).await;
     assert!(early.contains("nearly every program") && early.contains("needed: mmap"), "{early}");
