@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink},
     path::{Path, PathBuf},
     time::Instant,
@@ -68,17 +69,17 @@ const DRIFTS: [Drift; 11] = [
         spoil: |file| {
             let copy = outside(file, "copy")?;
             fs::copy(file, &copy)?;
-            fs::remove_file(file)?;
-            Ok(symlink(copy, file)?)
+            in_place_of(file, || symlink(&copy, file))
         },
     },
     Drift {
         name: "replaced by a directory that is not empty",
         cause: "directory",
         spoil: |file| {
-            fs::remove_file(file)?;
-            fs::create_dir(file)?;
-            Ok(fs::write(file.join("inside"), "")?)
+            let folder = outside(file, "folder")?;
+            fs::create_dir(&folder)?;
+            fs::write(folder.join("inside"), "")?;
+            in_place_of(file, || fs::rename(&folder, file))
         },
     },
     Drift { name: "made unreadable", cause: "mode", spoil: |file| mode(file, 0o000) },
@@ -88,6 +89,17 @@ const DRIFTS: [Drift; 11] = [
 
 fn mode(file: &Path, mode: u32) -> Result<()> {
     Ok(fs::set_permissions(file, fs::Permissions::from_mode(mode))?)
+}
+
+/// Puts something in a file's place. The agent may be faster and put the file back in between.
+fn in_place_of(file: &Path, mut make: impl FnMut() -> std::io::Result<()>) -> Result<()> {
+    loop {
+        fs::remove_file(file)?;
+        match make() {
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotADirectory) => {}
+            made => return Ok(made?),
+        }
+    }
 }
 
 /// A path on the same file system, out of Portcullis's sight.
@@ -133,7 +145,7 @@ async fn repairs(operator: &Operator, cause: &str) -> Result<f64> {
 fn remove_all(directory: &Path) -> Result<()> {
     loop {
         match fs::remove_dir_all(directory) {
-            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty => {}
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
             removed => return removed.context("the directory can't be removed"),
         }
     }
