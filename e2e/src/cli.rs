@@ -44,6 +44,22 @@ fn executable(messages: &str) -> Option<PathBuf> {
     programs.rfind(|path| path.file_stem() == Some(Path::new("kubectl-seccomp").as_os_str()))
 }
 
+/// The command lines after `Examples:` of a help text. One that is too long for the terminal goes on after a backslash.
+#[must_use]
+pub fn examples(help: &str) -> Vec<String> {
+    let mut lines = help.lines().skip_while(|line| *line != "Examples:");
+    let mut examples = Vec::new();
+    while let Some(line) = lines.next() {
+        let Some(begun) = line.trim_start().strip_prefix("$ ") else { continue };
+        let mut example = begun.to_owned();
+        while let Some(whole) = example.strip_suffix('\\').map(str::to_owned) {
+            example = whole + lines.next().unwrap_or_default().trim_start();
+        }
+        examples.push(example);
+    }
+    examples
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +75,13 @@ mod tests {
         );
         assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/kubectl-seccomp")));
         assert_eq!(executable(""), None);
+    }
+
+    #[test]
+    fn an_example_goes_on_after_a_backslash() {
+        let help =
+            "Usage: x\n\nExamples:\n  One:\n    $ x a \\\n      --b \\\n      c\n  Another:\n    $ x\n";
+        assert_eq!(examples(help), ["x a --b c", "x"]);
+        assert_eq!(examples("Usage: x\n    $ none\n"), Vec::<String>::new());
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_e2e::{
-    cli::kubectl_seccomp,
+    cli::{self, kubectl_seccomp},
     command::output,
     oras,
     registry::{Guard, PASSWORD, Registry, USER},
@@ -362,12 +362,6 @@ fn shared_profiles_are_found_and_installed_by_digest() -> Result<()> {
     Ok(())
 }
 
-/// The command lines after `Examples:` of a command's help.
-fn examples(help: &str) -> Vec<&str> {
-    let lines = help.lines().skip_while(|line| *line != "Examples:");
-    lines.filter_map(|line| line.trim_start().strip_prefix("$ ")).collect()
-}
-
 #[test]
 fn the_examples_of_the_help_texts_work() -> Result<()> {
     let place = Place::new(Guard::Tls)?;
@@ -378,7 +372,7 @@ fn the_examples_of_the_help_texts_work() -> Result<()> {
     let mut run = 0;
     for command in ["push", "pull", "inspect", "index", "search", "install"] {
         let help = place.bare(&[command, "--help"], "")?.good()?;
-        for example in examples(&help) {
+        for example in cli::examples(&help) {
             let line = example.replace("registry.example.com", place.registry.host());
             let program = place.program.display();
             let script = format!("set -e; kubectl() {{ shift; '{program}' \"$@\"; }}\n{line}\n");

@@ -17,11 +17,9 @@ fn examples(namespace: &TestNamespace, command: &str) -> Result<Vec<String>> {
         .output()?;
     let help = String::from_utf8(help.stdout)?;
     ensure!(help.contains("Examples:\n"), "{command} shows no example in {}", namespace.name());
-    let examples = help.lines().skip_while(|line| *line != "Examples:");
-    let examples = examples.filter_map(|line| line.trim_start().strip_prefix("$ ")).map(str::to_owned);
     let cluster = help.contains("--kubeconfig");
     let needs = |line: &String| cluster || line.contains("kubectl get ") || line.contains("kubectl apply ");
-    Ok(examples.filter(needs).collect())
+    Ok(portcullis_e2e::cli::examples(&help).into_iter().filter(needs).collect())
 }
 
 #[tokio::test]
