@@ -6,7 +6,7 @@
 #   make bench          every figure of docs/performance.md
 #   make bench-cli      those that need no cluster: the model and kubectl-seccomp beside jq, grep and libseccomp
 #   make fuzz           10 million executions of each parser's fuzz target (RUNS=n TARGETS="a b"), and their figures
-#   make soak           the long forms of the end-to-end tests, and crun's table of privileges measured again
+#   make soak           the long forms of the end-to-end tests, and the installed runtimes' table of privileges measured again
 #   make privileges     what runc and crun keep when a filter answers their own calls (RUNTIMES="runc@1.5.3 crun@sid")
 #   make runtime-base   whether each runtime starts containers under exactly the calls that are said to be its own (RUNTIMES as above)
 #   make test-kernels   recording on Linux 5.10 to the newest, on x86-64 and arm64, in emulated machines (KERNELS="arm64@bookworm")
@@ -103,7 +103,7 @@ $(FUZZ):
 soak: image
 	cargo test --package portcullis-e2e --test soak -- --ignored --nocapture
 	cargo test --package portcullis-e2e --test recording_soak -- --ignored --nocapture
-	cargo run --package portcullis-runtimes -- privileges --check --depth named --runtime crun@installed
+	cargo run --package portcullis-runtimes -- privileges --check --depth named --runtime crun@installed --runtime runc@installed
 
 # Needs root, Go with a module proxy, and apt. Without RUNTIMES it takes some hours.
 privileges: setup

@@ -172,6 +172,20 @@ impl Table {
         self.0.insert(place, Measured::NotMade);
     }
 
+    /// Adds what else was measured of the same runtime.
+    pub fn add(&mut self, other: Self) {
+        for (place, measured) in other.0 {
+            match measured {
+                Measured::NotMade => self.note_not_made(place),
+                Measured::Effects(effects) => {
+                    for (answer, effect) in effects {
+                        self.note(place.clone(), answer, effect);
+                    }
+                }
+            }
+        }
+    }
+
     /// What was measured at a place.
     #[must_use]
     pub fn at(&self, place: &Place) -> Option<&Measured> {
