@@ -6,11 +6,10 @@ use portcullis_profile::{
     runtime_base::{self, ALWAYS, Denied},
 };
 
-/// What the C library's loader and start-up code call before a program's own code runs.
+/// What the C library's loader and start-up code call before a program's own code runs, besides [`ALWAYS`].
 ///
 /// Source: glibc's elf/rtld.c, elf/dl-load.c and csu/libc-start.c; musl's ldso/dynlink.c. Calls that these go on without are left out.
-const PROGRAM_START: &[&str] =
-    &["brk", "mmap", "mprotect", "openat", "read", "close", "set_tid_address", "exit_group"];
+const PROGRAM_START: &[&str] = &["brk", "mmap", "mprotect", "openat", "read", "close", "set_tid_address"];
 
 /// A call that is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,15 +56,7 @@ impl Starts {
         Self {
             refusal: None,
             by_runtime: denied(of_runc(&[Denied::Fails])),
-            by_program: denied(PROGRAM_START.iter().chain(ALWAYS).copied().fold(
-                Vec::new(),
-                |mut names, name| {
-                    if !names.contains(&name) {
-                        names.push(name);
-                    }
-                    names
-                },
-            )),
+            by_program: denied([PROGRAM_START, ALWAYS].concat()),
             at_exec: denied(at_exec),
         }
     }

@@ -18,7 +18,8 @@ use crate::{
     cluster::{
         self, Cluster, Connection, Scope,
         failure::{Attempt, FailureKind},
-        pages, paths,
+        pages,
+        paths::hint,
         pod::{self, Confinement, Container, Role, SlimPod},
         profiles::{self, Profile},
         revisions,
@@ -242,8 +243,8 @@ impl Line {
 }
 
 /// What a pod's profiles are judged by.
-struct Known {
-    profiles: Option<Vec<Profile>>,
+struct Known<'p> {
+    profiles: Option<(&'p [Profile], &'p Paths<'p>)>,
     arch: Arch,
 }
 
@@ -282,7 +283,8 @@ async fn gather(cluster: &Cluster, arguments: &Arguments) -> Result<(Report, Vec
         }
         Err(error) => return Err(error),
     };
-    let mut known = Known { profiles, arch: platform::host_arch() };
+    let paths = profiles.as_deref().map(Paths::of);
+    let mut known = Known { profiles: profiles.as_deref().zip(paths.as_ref()), arch: platform::host_arch() };
     for pod in &pods {
         let of_pod = format!("involvedObject.kind=Pod,involvedObject.name={}", pod.name_any());
         let events = warnings(cluster, &of_pod, &mut notes).await?;
@@ -464,15 +466,14 @@ async fn arch_of(cluster: &Cluster, node: &str, notes: &mut Vec<String>) -> Resu
 async fn named(
     cluster: &Cluster,
     container: &Container<'_>,
-    known: &Known,
+    known: &Known<'_>,
     notes: &mut Vec<String>,
 ) -> Result<(Option<String>, Named)> {
     let Confinement::Localhost { path } = &container.confinement else { return Ok((None, Named::Nothing)) };
-    let Some(profiles) = &known.profiles else { return Ok((None, Named::Unread)) };
-    let found =
-        Paths::of(profiles).find(path).and_then(|(index, digest)| Some((profiles.get(index)?, digest)));
+    let Some((profiles, paths)) = known.profiles else { return Ok((None, Named::Unread)) };
+    let found = paths.find(path).and_then(|(index, digest)| Some((profiles.get(index)?, digest)));
     let Some((profile, digest)) = found else {
-        return Ok((None, Named::Nobodys(paths::hint(path, &cluster.namespace, profiles))));
+        return Ok((None, Named::Nobodys(hint(path, &cluster.namespace, profiles))));
     };
     let not_ready = match profile.state() {
         profiles::State::Ready => None,
