@@ -33,6 +33,8 @@ impl ConditionType {
 pub enum Reason {
     /// Every node that counts has the content.
     Distributed,
+    /// The content's revision is being written to the API server.
+    Publishing,
     /// Nodes are still to write the content.
     Distributing,
     /// Nodes failed to write the content.
@@ -86,6 +88,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Distributed => "Distributed",
+            Self::Publishing => "Publishing",
             Self::Distributing => "Distributing",
             Self::NodesFailing => "NodesFailing",
             Self::NoNodes => "NoNodes",

@@ -196,7 +196,11 @@ async fn say(
 
 const fn action_of(reason: Reason) -> &'static str {
     match reason {
-        Reason::Distributed | Reason::Distributing | Reason::NodesFailing | Reason::NoNodes => "Distribute",
+        Reason::Distributed
+        | Reason::Publishing
+        | Reason::Distributing
+        | Reason::NodesFailing
+        | Reason::NoNodes => "Distribute",
         Reason::InUse | Reason::Deleting => "Delete",
         _ => "Resolve",
     }

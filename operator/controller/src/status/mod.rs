@@ -184,7 +184,7 @@ impl Facts<'_> {
             return Verdict::Ready { message };
         }
         let (reason, mut message) = if self.served.as_ref() != Some(digest) {
-            (Reason::Distributing, format!("Revision {} is being written", digest.short()))
+            (Reason::Publishing, format!("Revision {} is being written", digest.short()))
         } else if rollout.desired == 0 {
             let message = "No node counts: none is Ready, runs Linux, matches the agents' DaemonSet, has reported and is not left out";
             (Reason::NoNodes, message.to_owned())

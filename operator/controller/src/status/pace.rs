@@ -79,8 +79,8 @@ impl Change {
         if is_of_nodes(previous, next) && (was_ready || !is_ready(next)) {
             return Self::ByNodes;
         }
-        if !is_settled(previous) && !is_settled(next) && ready_reason(previous) == ready_reason(next) {
-            // One rollout after another, neither seen to end.
+        if !is_settled(previous) && !is_settled(next) && hindrance(previous) == hindrance(next) {
+            // One rollout after another, neither seen to end; or its revision is written now, and readers wait to hear of nodes.
             return Self::Unsettled;
         }
         Self::Own
@@ -128,6 +128,12 @@ fn is_of_nodes(previous: &ProfileStatus, next: &ProfileStatus) -> bool {
         && by_nodes(previous)
         && by_nodes(next)
         && ready_reason(previous) != ready_reason(next)
+}
+
+/// Why a profile is not ready; none while its revision is written and brought to nodes.
+fn hindrance(status: &ProfileStatus) -> Option<&str> {
+    const ROLLOUT: [Reason; 2] = [Reason::Publishing, Reason::Distributing];
+    ready_reason(status).filter(|reason| ROLLOUT.iter().all(|rollout| rollout.as_str() != *reason))
 }
 
 fn is_settled(status: &ProfileStatus) -> bool {

@@ -221,6 +221,16 @@ fn an_edit_of_a_ready_profile_is_said_at_once_and_of_one_that_is_not_after_a_sec
 }
 
 #[test]
+fn after_a_revision_is_written_a_second_passes_until_nodes_are_named() {
+    let mut written = Case::new(rollout(0, 2));
+    written.served = None;
+    let written = written.status();
+    assert_eq!(summary(&written)[0], ("Ready", "False", "Publishing"));
+    let distributing = Case::new(rollout(1, 2)).status();
+    assert_eq!(Change::between(Some(&written), &distributing, None), Change::Unsettled);
+}
+
+#[test]
 fn each_change_has_its_time() {
     let now = Instant::now() + SET_EVERY;
     let times = Times { seen: now, written: None, set_changed: now, by_nodes: None, share: 0.25 };

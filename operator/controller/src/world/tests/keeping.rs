@@ -167,7 +167,7 @@ fn a_write_that_fails_is_tried_again_later_and_said_meanwhile() {
     let again = scene.world.failed(&web(), "quota exceeded".to_owned(), false, scene.now);
     assert_eq!(again, scene.now + Duration::from_secs(2));
     scene.settle(&web());
-    assert_eq!(scene.writes(), ["status False Distributing"]);
+    assert_eq!(scene.writes(), ["status False Publishing"]);
     assert!(
         scene.message(&web()).ends_with("The last attempt failed: quota exceeded"),
         "{}",
