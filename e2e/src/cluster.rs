@@ -120,7 +120,7 @@ impl Cluster {
         })
     }
 
-    /// Whether this is the local cluster: tests that need it are skipped, aloud, where it is not.
+    /// Whether this is the local cluster. Tests that need it are ignored if it is not.
     #[must_use]
     pub const fn is_local(&self) -> bool {
         self.local.is_some()

@@ -36,5 +36,5 @@ pub use local::{FIRST_NODES, LocalCluster, ProcessStatus, Status};
 pub use lock::{Lock, Usage};
 pub use node::NodeOptions;
 pub use operator::Operator;
-pub use packages::promtool;
+pub use packages::{buildah, promtool};
 pub use paths::Paths;

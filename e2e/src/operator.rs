@@ -181,20 +181,19 @@ impl Operator {
         pods.into_iter().find(on_node).with_context(|| format!("no pod with {label} runs on {node}"))
     }
 
-    /// Deletes a pod of the operator and waits until one that is Ready has taken its place.
+    /// Deletes the agent of a node and waits until one that is Ready has taken its place.
     ///
     /// # Errors
-    /// Where that does not happen in time.
-    pub async fn replace(&self, pod: &Pod, label: &str) -> Result<()> {
-        let before = self.pods(label).await?.len();
-        self.pod_api().delete(&pod.name_any(), &DeleteParams::default()).await?;
-        await_gone(&self.pod_api(), &pod.name_any(), PATIENCE).await?;
-        eventually("the pod is replaced", PATIENCE, async || {
-            let ready = self.pods(label).await?.iter().filter(|pod| is_ready(pod)).count();
-            Ok(if ready >= before {
-                Seen::Done(())
-            } else {
-                Seen::NotYet(format!("{ready} of {before} Ready"))
+    /// Returns an error if there is none, or none comes in time.
+    pub async fn replace_agent(&self, node: &str) -> Result<()> {
+        let old = self.agent_on(node).await?.name_any();
+        self.pod_api().delete(&old, &DeleteParams::default()).await?;
+        await_gone(&self.pod_api(), &old, PATIENCE).await?;
+        eventually("the agent is replaced", PATIENCE, async || {
+            Ok(match self.agent_on(node).await {
+                Ok(agent) if is_ready(&agent) => Seen::Done(()),
+                Ok(agent) => Seen::NotYet(format!("{} is not Ready", agent.name_any())),
+                Err(error) => Seen::NotYet(error.to_string()),
             })
         })
         .await

@@ -40,6 +40,8 @@ const IMAGES: [(&str, &str); 7] = [
 const REGISTRY: [(&str, &str); 1] = [("/usr/bin/docker-registry", "docker-registry")];
 /// What tests of metrics and alerts need, on a cluster of the user's own too.
 const PROMETHEUS: [(&str, &str); 1] = [("/usr/bin/promtool", "prometheus")];
+/// What builds an image from a Containerfile, for the test that compares it with the harness's own.
+const BUILDAH: [(&str, &str); 1] = [("/usr/bin/buildah", "buildah")];
 
 /// The packages whose files are not there, each once.
 fn missing(needed: &[(&'static str, &'static str)], exists: impl Fn(&Path) -> bool) -> Vec<&'static str> {
@@ -90,6 +92,17 @@ pub fn promtool() -> Result<Command> {
         ensure_alone(&PROMETHEUS, &Paths::new(&Settings::from_env()?.dir))?;
     }
     Ok(Command::new("promtool"))
+}
+
+/// `buildah`, an engine that builds images as Docker and Podman do, installed if it is missing.
+///
+/// # Errors
+/// Returns an error if it is missing and can't be installed.
+pub fn buildah() -> Result<Command> {
+    if clients::in_path("buildah").is_none() {
+        ensure_alone(&BUILDAH, &Paths::new(&Settings::from_env()?.dir))?;
+    }
+    Ok(Command::new("buildah"))
 }
 
 fn ensure_alone(needed: &[(&'static str, &'static str)], paths: &Paths) -> Result<()> {

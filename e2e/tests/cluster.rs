@@ -12,7 +12,6 @@ use kube::{Api, ResourceExt as _, api::ListParams};
 use portcullis_e2e::{
     Cluster, Component, FIRST_NODES, LocalCluster, NodeOptions, Usage,
     image::NGINX,
-    progress,
     settings::Settings,
     testing::{
         NamespaceOptions, Seen, await_gone, await_object, busybox, eventually, is_running,
@@ -29,14 +28,11 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(180);
 const HARMLESS_PROFILE: &str =
     r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["swapon"],"action":"SCMP_ACT_ERRNO"}]}"#;
 
-/// The cluster, if it is the local one.
-async fn local_cluster() -> Result<Option<Cluster>> {
+/// The local cluster.
+async fn local_cluster() -> Result<Cluster> {
     let cluster = Cluster::from_env().await?;
-    if !cluster.is_local() {
-        progress::say("skipped: KUBECONFIG names a cluster that is not the local one");
-        return Ok(None);
-    }
-    Ok(Some(cluster))
+    cluster.require_local("a test of the cluster's own parts")?;
+    Ok(cluster)
 }
 
 fn alone() -> NamespaceOptions {
@@ -52,8 +48,9 @@ fn node_is(ready: &'static str) -> impl FnMut(&Node) -> bool {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn two_nodes_of_the_wanted_version_are_ready() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     let _usage = cluster.usage(Usage::Shared).await?;
     let version: Info = cluster.client().apiserver_version().await?;
     let wanted = Settings::from_env()?.version.tag();
@@ -74,8 +71,9 @@ async fn two_nodes_of_the_wanted_version_are_ready() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn pods_run_on_each_node_with_logs_and_exec() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace(&cluster, "pods", async |namespace| {
         for node in FIRST_NODES {
             let command = ["sh", "-c", "echo started on $NODE; sleep infinity"];
@@ -94,8 +92,9 @@ async fn pods_run_on_each_node_with_logs_and_exec() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_localhost_profile_of_one_node_confines_there_and_is_missing_elsewhere() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace(&cluster, "localhost", async |namespace| {
         let path = format!("profiles/{}/x.json", namespace.name());
         let folder = format!("/var/lib/kubelet/seccomp/profiles/{}", namespace.name());
@@ -131,8 +130,9 @@ async fn a_localhost_profile_of_one_node_confines_there_and_is_missing_elsewhere
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn services_are_reached_from_pods_of_both_nodes() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace(&cluster, "services", async |namespace| {
         let server = json!({ "nodeName": "node2", "containers": [{ "name": "nginx", "image": NGINX }] });
         let mut server = busybox("server", &server)?;
@@ -167,8 +167,9 @@ async fn services_are_reached_from_pods_of_both_nodes() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn crun_runs_pods_too() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace(&cluster, "crun", async |namespace| {
         let pod = busybox("crun", &json!({ "runtimeClassName": "crun" }))?;
         namespace.run_pod(&pod, "running", PATIENCE, is_running).await.map(drop)
@@ -177,8 +178,9 @@ async fn crun_runs_pods_too() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_node_is_added_with_taints_and_removed() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace_options(&cluster, "nodes", alone(), async |namespace| {
         let cluster = namespace.cluster();
         let options = NodeOptions { taints: vec!["portcullis.dev/test=new:NoSchedule".to_owned()] };
@@ -200,8 +202,9 @@ async fn a_node_is_added_with_taints_and_removed() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_stopped_kubelet_shows_and_comes_back() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace_options(&cluster, "kubelet", alone(), async |namespace| {
         let cluster = namespace.cluster();
         let nodes: Api<Node> = Api::all(cluster.client());
@@ -216,8 +219,9 @@ async fn a_stopped_kubelet_shows_and_comes_back() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn containers_outlive_their_runtime_and_the_api_server_its_store() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     with_namespace_options(&cluster, "restarts", alone(), async |namespace| {
         let cluster = namespace.cluster();
         let pod = busybox("survivor", &json!({ "nodeName": "node2" }))?;
@@ -243,8 +247,9 @@ async fn containers_outlive_their_runtime_and_the_api_server_its_store() -> Resu
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_running_cluster_is_found_within_three_seconds() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     let begun = std::time::Instant::now();
     cluster.require_local("up")?.up().await?;
     ensure!(begun.elapsed() < Duration::from_secs(3), "it took {:?}", begun.elapsed());
@@ -253,9 +258,10 @@ async fn a_running_cluster_is_found_within_three_seconds() -> Result<()> {
 
 /// Takes the cluster down, so it is not run beside tests that use it: `cargo test -p portcullis-e2e --test cluster -- --ignored`.
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 #[ignore = "stops the cluster under every other test"]
 async fn a_broken_cluster_is_started_anew_and_down_leaves_no_traces() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     let alone = cluster.usage(Usage::Exclusive).await?;
     cluster.kill(&Component::Etcd)?;
     drop(alone);
@@ -272,8 +278,9 @@ async fn a_broken_cluster_is_started_anew_and_down_leaves_no_traces() -> Result<
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_cluster_of_the_users_own_is_told_from_the_local_one() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     let theirs = Cluster::of_user(cluster.kubeconfig()).await?;
     assert!(!theirs.is_local());
     for error in [
@@ -288,8 +295,9 @@ async fn a_cluster_of_the_users_own_is_told_from_the_local_one() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn nodes_that_can_not_be_changed_are_refused_in_words() -> Result<()> {
-    let Some(cluster) = local_cluster().await? else { return Ok(()) };
+    let cluster = local_cluster().await?;
     let local = cluster.require_local("changing nodes")?;
     let text = |result: Result<()>| format!("{:#}", result.unwrap_err());
     let removed = text(local.remove_node("node1").await);

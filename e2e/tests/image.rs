@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, ensure};
 use portcullis_e2e::{
     command,
     image::{Architecture, MAX_BINARY_BYTES, OperatorImage},
-    progress,
     settings::workspace_root,
 };
 use serde_json::Value;
@@ -51,10 +50,6 @@ fn read(archive: &Path) -> Result<(Value, Files)> {
 
 #[test]
 fn an_engine_builds_what_the_harness_packs() -> Result<()> {
-    if command::output(Command::new("buildah").arg("--version")).is_err() {
-        progress::say("skipped: buildah is not installed (Debian: apt-get install buildah)");
-        return Ok(());
-    }
     let scratch = tempfile::tempdir()?;
     let (built, packed) = (scratch.path().join("built.tar"), scratch.path().join("packed.tar"));
     let architecture = Architecture::of_machine()?;
@@ -69,16 +64,16 @@ fn an_engine_builds_what_the_harness_packs() -> Result<()> {
     }
     std::fs::write(context.join("secret"), "not for the image's context")?;
     OperatorImage::new(architecture).image(&binary)?.write_archive(&packed)?;
-    let buildah = |action: &str| {
-        let mut buildah = Command::new("buildah");
+    let buildah = |action: &str| -> Result<Command> {
+        let mut buildah = portcullis_e2e::buildah()?;
         buildah
             .current_dir(&context)
             .args(["--storage-driver", "vfs", "--root"])
             .arg(scratch.path().join("root"));
         buildah.arg("--runroot").arg(scratch.path().join("runroot")).arg(action);
-        buildah
+        Ok(buildah)
     };
-    let mut bud = buildah("bud");
+    let mut bud = buildah("bud")?;
     bud.args([
         "--isolation",
         "chroot",
@@ -91,7 +86,7 @@ fn an_engine_builds_what_the_harness_packs() -> Result<()> {
     let argument = format!("TARGETARCH={}", architecture.name());
     command::output(bud.args(["--build-arg", &argument, "."]))?;
     let target = format!("oci-archive:{}", built.display());
-    command::output(buildah("push").args([
+    command::output(buildah("push")?.args([
         "--quiet",
         "--disable-compression",
         "localhost/portcullis:containerfile",

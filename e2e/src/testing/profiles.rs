@@ -14,7 +14,7 @@ use portcullis_api::{
 use serde_json::{Value, json};
 
 use super::{Seen, TestNamespace, await_object, busybox, eventually};
-use crate::{Cluster, FIRST_NODES, Operator, progress};
+use crate::{Cluster, FIRST_NODES, Operator};
 
 /// How long a profile may take to reach every node, or to be refused, on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -25,18 +25,13 @@ pub const TELLING_WORDS: &str = "Disk quota exceeded";
 /// Where Portcullis's files are on a node.
 pub const PROFILES: &str = "/var/lib/kubelet/seccomp/profiles";
 
-/// The operator on the local cluster; none, said aloud, where `KUBECONFIG` names another.
+/// The operator on the local cluster. Tests that need it are ignored if `KUBECONFIG` names another (`build.rs`).
 ///
 /// # Errors
-/// Those of [`Operator::from_env`].
-pub async fn local_operator() -> Result<Option<Operator>> {
-    if Cluster::from_env().await?.is_local() {
-        return Operator::from_env().await.map(Some);
-    }
-    progress::say(
-        "skipped: it needs the nodes' files, and KUBECONFIG names a cluster that is not the local one",
-    );
-    Ok(None)
+/// Returns an error if `KUBECONFIG` names another cluster, and those of [`Operator::from_env`].
+pub async fn local_operator() -> Result<Operator> {
+    Cluster::from_env().await?.require_local("a test of the nodes' files")?;
+    Operator::from_env().await
 }
 
 /// A document that denies some calls with an errno and allows every other: looser than the runtime default.

@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 use crate::tool::{deployment, fixture, rolled_out, run};
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_file_becomes_a_profile_that_a_workload_uses_and_its_changes_are_told() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "cli", async |namespace| {
         let web = Owner::namespaced(namespace.name(), "web")?;
         let file = fixture("web.json");
@@ -87,8 +88,9 @@ async fn move_on() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn what_stalls_is_an_answer_with_its_reason() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "cli-stalled", async |namespace| {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("loose.yaml");

@@ -19,8 +19,9 @@ fn on(kind: &str, name: &str) -> Value {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn an_edited_base_reaches_every_profile_that_is_built_on_it() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "bases", async |namespace| {
         let base = format!("{}-base", namespace.name());
         let document = |names: &[&str]| json!({ "profile": allowing(names) });
@@ -51,8 +52,9 @@ async fn an_edited_base_reaches_every_profile_that_is_built_on_it() -> Result<()
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn bases_that_lead_nowhere_are_conditions_and_not_loops() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "nowhere", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         let apply = |name: &str, number: u32, base: &str| {
@@ -93,8 +95,9 @@ async fn bases_that_lead_nowhere_are_conditions_and_not_loops() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn bases_that_contradict_each_other_are_refused_by_name() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "conflict", async |namespace| {
         let mut other = allowing(&["read"]);
         other["defaultErrnoRet"] = json!(1);

@@ -6,19 +6,17 @@ use kube::{Api, api::DeleteParams};
 use portcullis_api::{ConditionType, ProfileStatus, Reason, SeccompNode, SeccompProfile};
 use portcullis_e2e::{
     Cluster, Operator, command,
-    operator::AGENTS,
     testing::{
         Seen, TestNamespace, await_object, eventually,
         profiles::{
             PATIENCE, PROFILES, await_ready, await_reason, current_content, is_ready_now, local_operator,
             numbered, profile,
         },
-        with_namespace_options,
     },
 };
 use serde_json::json;
 
-use crate::support::{alone, owner};
+use crate::support::{owner, undisturbed};
 
 const NODE: &str = "node2";
 /// More than a node's status can list, at two files each.
@@ -35,12 +33,12 @@ async fn with_small_disk(operator: &Operator, test: impl AsyncFnOnce() -> Result
     on_node(cluster, &["mount", "-t", "tmpfs", "-o", "size=32m,mode=0755", "tmpfs", PROFILES])?;
     let outcome = async {
         // A container sees the mounts that were there when it was made.
-        operator.replace(&operator.agent_on(NODE).await?, AGENTS).await?;
+        operator.replace_agent(NODE).await?;
         test().await
     }
     .await;
     on_node(cluster, &["umount", "--lazy", PROFILES])?;
-    operator.replace(&operator.agent_on(NODE).await?, AGENTS).await?;
+    operator.replace_agent(NODE).await?;
     outcome
 }
 
@@ -68,9 +66,10 @@ fn read(operator: &Operator, path: &str) -> Result<String> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_full_or_read_only_disk_is_said_of_what_it_hits_and_heals_by_itself() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "full", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "full", async |namespace| {
         with_small_disk(&operator, async || {
             full(&operator, &namespace).await?;
             read_only(&operator, &namespace).await

@@ -152,8 +152,9 @@ fn remove_all(directory: &Path) -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn every_kind_of_drift_is_repaired_counted_and_announced() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "drift", async |namespace| {
         namespace.apply(&profile("web", &json!({ "profile": numbered(1) })))?;
         await_ready::<SeccompProfile>(&namespace.api(), "web").await?;
@@ -220,8 +221,9 @@ async fn every_kind_of_drift_is_repaired_counted_and_announced() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn the_agents_own_store_is_repaired_too() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "store", async |namespace| {
         namespace.apply(&profile("web", &json!({ "profile": numbered(1) })))?;
         let status = await_ready::<SeccompProfile>(&namespace.api(), "web").await?;
@@ -245,8 +247,9 @@ async fn the_agents_own_store_is_repaired_too() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn files_of_others_are_left_alone_and_reported() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
+    let operator = local_operator().await?;
     with_namespace(operator.cluster(), "foreign", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         let nodes: Api<SeccompNode> = Api::all(namespace.client());

@@ -26,12 +26,11 @@ use portcullis_e2e::{
             PATIENCE, await_ready, await_removed, await_served, condition, current_content, ensure_served,
             is_ready_now, local_operator, numbered, profile, revisions,
         },
-        with_namespace_options,
     },
 };
 use serde_json::json;
 
-use crate::support::{alone, as_controller, owner};
+use crate::support::{as_controller, owner, undisturbed};
 
 const NODE: &str = "node2";
 
@@ -78,9 +77,10 @@ async fn ensure_untouched(namespace: &TestNamespace, before: &SeccompProfile) ->
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_roll_out_of_the_agents_withdraws_no_ready() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "rollout", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "rollout", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         namespace.apply(&profile("web", &json!({ "profile": numbered(1) })))?;
         await_ready(&profiles, "web").await?;
@@ -102,9 +102,10 @@ async fn a_roll_out_of_the_agents_withdraws_no_ready() -> Result<()> {
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn what_a_node_reported_outlives_its_agent_and_a_new_revision_waits_for_the_next() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "agent", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "agent", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         for name in ["web", "db"] {
             namespace.apply(&profile(name, &json!({ "profile": numbered(1) })))?;
@@ -138,9 +139,10 @@ async fn what_a_node_reported_outlives_its_agent_and_a_new_revision_waits_for_th
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_node_that_lost_its_files_while_no_agent_ran_gets_them_again() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "lost", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "lost", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         let mut contents = Vec::new();
         for name in ["web", "db"] {
@@ -197,9 +199,10 @@ async fn without_controllers(operator: &Operator, test: impl AsyncFnOnce() -> Re
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_controller_that_starts_in_the_midst_of_a_rollout_claims_nothing_too_early() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "takeover", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "takeover", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         let web = owner(&namespace, "web")?;
         for name in ["web", "other"] {
@@ -235,9 +238,10 @@ async fn a_controller_that_starts_in_the_midst_of_a_rollout_claims_nothing_too_e
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_ready_that_stands_is_not_withdrawn_by_a_change_of_controllers() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "standing", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "standing", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         namespace.apply(&profile("web", &json!({ "profile": numbered(1) })))?;
         await_ready(&profiles, "web").await?;
@@ -249,9 +253,10 @@ async fn a_ready_that_stands_is_not_withdrawn_by_a_change_of_controllers() -> Re
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn revisions_restored_from_a_backup_are_served_and_gone_beyond() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "backup", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "backup", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         let web = owner(&namespace, "web")?;
         for number in 1..=2 {
@@ -292,9 +297,10 @@ async fn revisions_restored_from_a_backup_are_served_and_gone_beyond() -> Result
 }
 
 #[tokio::test]
+#[cfg_attr(foreign_cluster, ignore = "needs the local cluster's nodes: unset KUBECONFIG")]
 async fn a_killed_agent_is_back_soon_and_takes_up_what_it_missed() -> Result<()> {
-    let Some(operator) = local_operator().await? else { return Ok(()) };
-    with_namespace_options(operator.cluster(), "killed", alone(), async |namespace| {
+    let operator = local_operator().await?;
+    undisturbed(&operator, "killed", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         let web = owner(&namespace, "web")?;
         namespace.apply(&profile("web", &json!({ "profile": numbered(1) })))?;

@@ -10,12 +10,12 @@ use portcullis_e2e::{
     testing::{
         Seen, eventually,
         profiles::{allowing, await_ready, await_reason, condition, numbered, profile},
-        with_namespace, with_namespace_options,
+        with_namespace,
     },
 };
 use serde_json::json;
 
-use crate::support::{alone, requests};
+use crate::support::{requests, undisturbed};
 
 #[tokio::test]
 async fn conditions_follow_kstatus_and_keep_their_times() -> Result<()> {
@@ -71,7 +71,7 @@ const PATIENCE: Duration = Duration::from_secs(150);
 #[tokio::test]
 async fn a_steady_cluster_causes_no_writes() -> Result<()> {
     let operator = Operator::from_env().await?;
-    with_namespace_options(operator.cluster(), "steady", alone(), async |namespace| {
+    undisturbed(&operator, "steady", async |namespace| {
         let profiles: Api<SeccompProfile> = namespace.api();
         for number in 0..20 {
             namespace.apply(&profile(&format!("p{number}"), &json!({ "profile": numbered(number) })))?;

@@ -7,7 +7,7 @@ use kube::api::ListParams;
 use portcullis_e2e::{
     FIRST_NODES,
     image::{Architecture, OperatorImage},
-    operator::{AGENTS, CONTROLLERS},
+    operator::CONTROLLERS,
 };
 
 use super::{load::Bench, report::Report};
@@ -23,8 +23,7 @@ pub(crate) fn binary(report: &mut Report) -> Result<()> {
 }
 
 pub(crate) async fn empty(bench: &Bench, report: &mut Report) -> Result<()> {
-    let agent = bench.operator.agent_on(FIRST_NODES[0]).await?;
-    bench.operator.replace(&agent, AGENTS).await?;
+    bench.operator.replace_agent(FIRST_NODES[0]).await?;
     let agent = bench.operator.agent_on(FIRST_NODES[0]).await?;
     report.line("agent memory (RSS) with no profile", "< 10 MiB", memory(bench, &agent).await?);
     Ok(())
@@ -40,7 +39,7 @@ pub(crate) async fn full(bench: &Bench, report: &mut Report) -> Result<()> {
     bench.await_ready(&format!("full-{}", FULL - 1)).await?;
     let agent = bench.operator.agent_on(FIRST_NODES[0]).await?;
     report.line("agent memory (RSS) with 1,000 profiles", "< 12 MiB", memory(bench, &agent).await?);
-    bench.operator.replace(&agent, AGENTS).await?;
+    bench.operator.replace_agent(FIRST_NODES[0]).await?;
     let agent = bench.operator.agent_on(FIRST_NODES[0]).await?;
     report.line("the same after a restart", "< 12 MiB", memory(bench, &agent).await?);
     // The one that leads holds more than the one that waits.
