@@ -61,8 +61,8 @@ pub enum MergeError {
     Field(#[from] Box<FieldConflict>),
     /// It is unsure what a profile does.
     #[error(
-        "{profile}: the rules for {call} leave open what happens on {arch}: give it rules that don't overlap, with EQ \
-         and MASKED_EQ alone or one condition each"
+        "{profile}: the rules for {call} leave open what happens on {arch} nodes, where libseccomp decides between them: give it rules that \
+         don't overlap, with EQ and MASKED_EQ alone or one condition each, or one rule without conditions (args)"
     )]
     Contested {
         /// The profile.
@@ -74,8 +74,9 @@ pub enum MergeError {
     },
     /// No rules for a call were found that do what they should on every architecture.
     #[error(
-        "{call}: no rules do on {arch} what {profiles} say together: simplify their conditions on its arguments, or allow it \
-         without conditions in one of them"
+        "{call}: no one profile can say what {profiles} say together of its arguments: libseccomp would make another filter of it on {arch} \
+         nodes. {conditional} lets {call} through with some arguments alone: give it one rule without conditions (args) there, or none if \
+         the program does without it, and combine them again"
     )]
     Inexpressible {
         /// The call.
@@ -84,6 +85,8 @@ pub enum MergeError {
         arch: Arch,
         /// The profiles that have rules for it, in words.
         profiles: String,
+        /// Those of them whose rules have conditions, in words.
+        conditional: String,
     },
     /// Too many rules would be needed.
     #[error("{call}: {profiles} together take too many rules: simplify their conditions on its arguments")]
