@@ -27,7 +27,15 @@ fn the_subject_compiles_for_both_architectures() {
     for target in ["x86_64", "aarch64"] {
         let compiled = Command::new("clang")
             .arg(format!("--target={target}-linux-gnu"))
-            .args(["-O1", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-stack-protector", "-fno-pie"])
+            .args([
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-ffreestanding",
+                "-fno-stack-protector",
+                "-fno-pie",
+            ])
             .args(["-c", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/subject.c"), "-o"])
             .arg(out.path().join("subject.o"))
             .status()
