@@ -28,6 +28,7 @@ pub use provenance::{Contribution, Note};
 use crate::{
     Arch, Profile,
     compose::{FieldConflict, NamedProfile, unordered},
+    docker::arch_name,
     evaluate::{Outcome, Refusal, check_everywhere},
 };
 
@@ -61,8 +62,9 @@ pub enum MergeError {
     Field(#[from] Box<FieldConflict>),
     /// It is unsure what a profile does.
     #[error(
-        "{profile}: the rules for {call} leave open what happens on {arch} nodes, where libseccomp decides between them: give it rules that \
-         don't overlap, with EQ and MASKED_EQ alone or one condition each, or one rule without conditions (args)"
+        "{profile}: the rules for {call} leave open what happens on {node} nodes, where libseccomp decides between them: give it rules that \
+         don't overlap, with EQ and MASKED_EQ alone or one condition each, or one rule without conditions (`args`)",
+        node = arch_name(*arch)
     )]
     Contested {
         /// The profile.
@@ -74,9 +76,10 @@ pub enum MergeError {
     },
     /// No rules for a call were found that do what they should on every architecture.
     #[error(
-        "{call}: no one profile can say what {profiles} say together of its arguments: libseccomp would make another filter of it on {arch} \
-         nodes. {conditional} lets {call} through with some arguments alone: give it one rule without conditions (args) there, or none if \
-         the program does without it, and combine them again"
+        "{call}: {profiles} can't be combined. {conditional} lets {call} through with some arguments alone, and with that no rules do on {node} \
+         nodes what all say together (a result is for amd64 and arm64 nodes alike). Give {call} one rule without conditions (`args`) there, or \
+         none if the program does without it, and run this again",
+        node = arch_name(*arch)
     )]
     Inexpressible {
         /// The call.

@@ -260,3 +260,25 @@ fn architecture(token: u32) -> Option<Arch> {
     };
     Some(arch)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The standard library's own reading is the measure.
+    #[test]
+    fn numbers_are_read_as_the_standard_library_reads_them() {
+        let long = "0".repeat(40) + "7f";
+        for digits in ["", "0", "7FfC0000", "ffffffff", "100000000", "+1", "-1", "g", " 1", "1 ", &long] {
+            let signless = !digits.starts_with('+');
+            let measure = signless.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
+            assert_eq!(hexadecimal(digits.as_bytes()), measure, "{digits:?}");
+        }
+        for digits in
+            ["", "0", "-1", "+7", "41", "999999999", "1000000000", "99999999999999999999", "4 1", "0x4"]
+        {
+            assert_eq!(decimal(digits.as_bytes()), digits.parse().ok(), "{digits:?}");
+        }
+        assert_eq!((hexadecimal(b"\xff"), decimal(b"\xff")), (None, None));
+    }
+}
