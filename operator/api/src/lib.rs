@@ -36,7 +36,8 @@ pub use recording::{
     PodSelectorOperator, PodSelectorRequirement, ProfileToMake, RecordedAbsence, RecordedEntry, RecordedFrom,
     RecordedProfile, RecordedSource, RecordingBase, RecordingCondition, RecordingEnd, RecordingOutput,
     RecordingPlatform, RecordingReason, RecordingStatus, RunSummary, SeccompRecording, SeccompRecordingPart,
-    SeccompRecordingPartSpec, SeccompRecordingSpec, is_invited, merge_parts, parse_duration,
+    SeccompRecordingPartSpec, SeccompRecordingSpec, UnrecordedNode, UnrecordedPod, is_invited, merge_parts,
+    parse_duration,
 };
 pub use revision::{InvalidRevision, RevisionMeta, SeccompRevision, SeccompRevisionSpec, content_bytes};
 pub use schema::crds;

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use portcullis_profile::{Arch, docker};
+use portcullis_profile::Arch;
 
 /// An operating system, an architecture in Go's words, and a variant of it, such as `linux/arm64/v8`.
 ///
@@ -21,24 +21,14 @@ impl Platform {
     /// Linux on the architecture that this program was built for.
     #[must_use]
     pub fn local() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            "x86" => "386",
-            "powerpc64" => "ppc64le",
-            "loongarch64" => "loong64",
-            same => same,
-        };
+        let architecture = Arch::host().and_then(Arch::goarch).unwrap_or(std::env::consts::ARCH);
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
     /// The architecture in the words of profiles; x86-64 where they have none for it.
     #[must_use]
     pub fn arch(&self) -> Arch {
-        match self.architecture.as_str() {
-            "386" => Arch::X86,
-            other => docker::arch_of(other).unwrap_or(Arch::X86_64),
-        }
+        Arch::from_goarch(&self.architecture).unwrap_or(Arch::X86_64)
     }
 
     /// Whether something built for `os/architecture/variant` is wanted.
@@ -82,6 +72,18 @@ impl fmt::Display for Platform {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_platform_has_the_architecture_that_go_names() {
+        for (text, arch) in [
+            ("linux/386", Arch::X86),
+            ("linux/arm64/v8", Arch::Aarch64),
+            ("linux/mips64le", Arch::Mipsel64),
+            ("linux/ppc64", Arch::Ppc64),
+        ] {
+            assert_eq!(text.parse::<Platform>().unwrap().arch(), arch, "{text}");
+        }
+    }
 
     #[test]
     fn a_platform_is_two_or_three_words() {

@@ -114,17 +114,7 @@ impl Node {
 
 /// The architecture of this machine; x86-64 where seccomp profiles have no name for it.
 pub(crate) fn host_arch() -> Arch {
-    match std::env::consts::ARCH {
-        "aarch64" => Arch::Aarch64,
-        "arm" => Arch::Arm,
-        "loongarch64" => Arch::Loongarch64,
-        "powerpc64" if cfg!(target_endian = "little") => Arch::Ppc64le,
-        "powerpc64" => Arch::Ppc64,
-        "riscv64" => Arch::Riscv64,
-        "s390x" => Arch::S390x,
-        "x86" => Arch::X86,
-        _ => Arch::X86_64,
-    }
+    Arch::host().unwrap_or(Arch::X86_64)
 }
 
 /// The architectures of the nodes that profiles are for; x86-64 where they list none.
@@ -143,7 +133,7 @@ pub(crate) fn parse_arch(text: &str) -> Result<Arch, String> {
     let uname = match text {
         "x86_64" => Some(Arch::X86_64),
         "aarch64" => Some(Arch::Aarch64),
-        "i386" | "i686" | "386" => Some(Arch::X86),
+        "i386" | "i686" => Some(Arch::X86),
         "armv7l" => Some(Arch::Arm),
         _ => None,
     };
@@ -222,6 +212,9 @@ mod tests {
             ("arm64", Arch::Aarch64),
             ("aarch64", Arch::Aarch64),
             ("scmp_arch_arm", Arch::Arm),
+            ("386", Arch::X86),
+            ("x86", Arch::X86),
+            ("mips64le", Arch::Mipsel64),
         ] {
             assert_eq!(parse_arch(name), Ok(arch), "{name}");
         }

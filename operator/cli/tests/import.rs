@@ -65,6 +65,34 @@ fn values_of_arguments_become_rules_and_a_table_has_none() {
     assert!(said.contains("a table has no arguments"), "{said}");
 }
 
+/// A filter of `socket` without conditions lets AF_VSOCK through, which reaches the host.
+#[test]
+fn a_profile_that_leaves_the_domains_of_sockets_open_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = written(
+        folder.path(),
+        "app",
+        "execve(\"/app\", [\"app\"], 0x0) = 0\nsocket(AF_UNIX, SOCK_STREAM, 0) = 3\n",
+    );
+    let trace = trace.to_str().expect("text");
+    let open = "socket is allowed with every domain, AF_VSOCK among them";
+    let (_, said) = profile(&["import", "strace", trace]);
+    assert!(said.contains(&format!("{open}; --args socket allows")), "{said}");
+    let (_, said) = profile(&["import", "strace", "--args", "socket", trace]);
+    assert!(!said.contains(open), "{said}");
+    let record = "type=SECCOMP msg=audit(1.0:1): auid=0 uid=0 gid=0 ses=1 pid=1 comm=\"a\" exe=\"/a\" sig=0 arch=c000003e syscall=41 \
+                  compat=0 ip=0x0 code=0x7ffc0000\n";
+    let log = written(folder.path(), "audit", record);
+    let (_, said) = profile(&["import", "audit", "-o", "profile", log.to_str().expect("text")]);
+    assert!(said.contains(open) && said.contains("import strace --args socket"), "{said}");
+    let (_, said) = profile(&["import", "audit", "-o", "profile", "audit.log"]);
+    let calls_socket =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples/audit.log"))
+            .expect("the example")
+            .contains("syscall=41 ");
+    assert_eq!(said.contains(open), calls_socket, "{said}");
+}
+
 #[test]
 fn a_custom_resource_says_what_it_was_made_from() {
     let output = seccomp(&["import", "strace", "-o", "cr", "app.strace", "run-1.strace"]);

@@ -74,6 +74,7 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
         pod_name,
         agent_daemonset,
         agent_selector,
+        recorder_selector,
         subdirectory,
         lease_name,
         recordings,
@@ -122,6 +123,7 @@ pub async fn run(process: Process, settings: Settings) -> Result<(), Error> {
         namespace,
         agent_daemonset,
         agent_selector,
+        recorder_selector,
         recordings,
     };
     watches.process.supervise("usage", answers);
@@ -187,6 +189,7 @@ struct Watches {
     namespace: String,
     agent_daemonset: String,
     agent_selector: String,
+    recorder_selector: String,
     recordings: bool,
 }
 
@@ -219,7 +222,11 @@ impl Watches {
         if self.recordings {
             let (process, shared, client) = (self.process.clone(), self.shared.clone(), self.client.clone());
             let watching = self.watching();
-            self.process.supervise("recordings", recordings::run(process, shared, client, watching));
+            let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
+            let selected = watcher::Config::default().labels(&self.recorder_selector).page_size(PAGE);
+            let recorders = (pods, selected);
+            self.process
+                .supervise("recordings", recordings::run(process, shared, client, watching, recorders));
         }
     }
 

@@ -23,6 +23,13 @@ pub struct Settings {
         default_value = "app.kubernetes.io/name=portcullis,app.kubernetes.io/component=agent"
     )]
     pub agent_selector: String,
+    /// The label selector of the recorders' pods: recordings are told of nodes that have none.
+    #[arg(
+        long,
+        env = "PORTCULLIS_RECORDER_SELECTOR",
+        default_value = "app.kubernetes.io/name=portcullis,app.kubernetes.io/component=recorder"
+    )]
+    pub recorder_selector: String,
     /// The sub-directory of the kubelet's seccomp directory that Portcullis owns.
     #[arg(long, env = "PORTCULLIS_SUBDIRECTORY", default_value = portcullis_api::DEFAULT_SUBDIRECTORY)]
     pub subdirectory: String,

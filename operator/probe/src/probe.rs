@@ -20,6 +20,8 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// How long a freed slot rests: far longer than any program runs.
 const REST: Duration = Duration::from_secs(1);
+/// As many strangers are surely all that there were: their map holds 1024 and lets go of some shortly before it is full.
+const SURELY_NOTED: usize = 512;
 /// A [`Wanted::since`] that is not known yet: later than any task's start.
 const UNSETTLED: u64 = u64::MAX;
 
@@ -52,6 +54,8 @@ pub struct Probe {
     resting: Resting,
     /// When an earlier process last said that it was there, until this one has.
     absent_since: Option<u64>,
+    /// Whether an earlier process had left its programs attached.
+    was_attached: bool,
 }
 
 /// A time in which programs went on counting and nobody was there to name new pods to them.
@@ -62,6 +66,8 @@ pub struct Absence {
     /// The pods that nobody had asked for and of which a container came meanwhile, and when, at most 1024 of them. Static pods, whose
     /// cgroups have no UID, are not among them.
     pub strangers: BTreeMap<PodUid, SystemTime>,
+    /// Whether those are all: programs were attached, and there was room for each. While nothing was watched, nobody took note of pods.
+    pub noted: bool,
 }
 
 impl Probe {
@@ -95,6 +101,7 @@ impl Probe {
             leave_attached: had_leave(&pins, earlier.epoch),
             resting: Resting(resting),
             absent_since: None,
+            was_attached: !others.is_empty(),
             pins,
         };
         probe.absent_since = Some(probe.maps.alive_at()?).filter(|alive_at| *alive_at != 0);
@@ -138,7 +145,9 @@ impl Probe {
         let Some(since) = self.absent_since else { return Ok(None) };
         let clock = clock::Clock::read();
         let strangers = self.maps.strangers()?.into_iter().map(|(uid, at)| (uid, clock.at(at)));
-        Ok(Some(Absence { since: clock.at(since), strangers: strangers.collect() }))
+        let strangers: BTreeMap<_, _> = strangers.collect();
+        let noted = self.was_attached && strangers.len() < SURELY_NOTED;
+        Ok(Some(Absence { since: clock.at(since), strangers, noted }))
     }
 
     /// Says that this process is there, and knows which pods there are: what comes from now on without being asked for is nobody's.

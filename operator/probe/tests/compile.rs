@@ -19,3 +19,27 @@ fn the_programs_compile_for_both_architectures() {
         }
     }
 }
+
+/// The kernel tests' subject makes calls by itself, in each architecture's own way.
+#[test]
+fn the_subject_compiles_for_both_architectures() {
+    let out = tempfile::tempdir().expect("a directory");
+    for target in ["x86_64", "aarch64"] {
+        let compiled = Command::new("clang")
+            .arg(format!("--target={target}-linux-gnu"))
+            .args([
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-ffreestanding",
+                "-fno-stack-protector",
+                "-fno-pie",
+            ])
+            .args(["-c", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernel/subject.c"), "-o"])
+            .arg(out.path().join("subject.o"))
+            .status()
+            .expect("clang is needed to build the probe");
+        assert!(compiled.success(), "{target}");
+    }
+}

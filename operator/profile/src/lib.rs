@@ -14,6 +14,7 @@ pub mod docker;
 pub mod errno;
 pub mod evaluate;
 pub mod explain;
+mod goarch;
 pub mod import;
 pub mod lint;
 pub mod merge;

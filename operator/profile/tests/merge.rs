@@ -355,3 +355,35 @@ fn a_rule_for_what_calls_are_made_through_settles_them() {
         assert!(!passes(&common, arch, name, 7) && !passes(&common, arch, name, 8));
     }
 }
+
+/// The words say which file to change and how, to whoever has never heard of libseccomp.
+#[test]
+fn profiles_that_can_not_be_combined_are_said_what_to_do_about() {
+    use Action::{Allow, Errno};
+    use Operator::{Equal, NotEqual};
+    let pair = profile(&[
+        (&["socketcall", "read"], Allow, &[]),
+        (&["socket"], Errno, &[(0, Equal, 40)]),
+        (&["socket"], Allow, &[(0, NotEqual, 40)]),
+    ]);
+    let whole = profile(&[(&["socket", "socketcall"], Allow, &[])]);
+    let mut profiles = [pair, whole];
+    profiles[0].syscalls[1].errno_ret = Some(1);
+    for one in &mut profiles {
+        one.default_errno_ret = Some(38);
+        one.architectures = vec![Arch::X86_64, Arch::X86];
+    }
+    let error = combined(&profiles, intersect).expect_err("no rules do it").to_string();
+    for words in [
+        "first lets socket through with some arguments alone",
+        "arm64 nodes",
+        "one rule without conditions (`args`)",
+    ] {
+        assert!(error.contains(words), "{words:?} is missing: {error}");
+    }
+    // What it says helps.
+    profiles[0].syscalls.truncate(1);
+    assert!(combined(&profiles, intersect).is_ok());
+    profiles[0].syscalls[0].names.push("socket".to_owned());
+    assert!(combined(&profiles, intersect).is_ok());
+}

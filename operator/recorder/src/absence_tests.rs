@@ -9,7 +9,8 @@ use super::*;
 
 /// No recorder was here from the 100th second on, and these pods came.
 fn away(strangers: &[PodUid]) -> Absence {
-    Absence { since: at(100), strangers: strangers.iter().map(|uid| (*uid, at(110))).collect() }
+    let strangers = strangers.iter().map(|uid| (*uid, at(110))).collect();
+    Absence { since: at(100), strangers, noted: true }
 }
 
 fn absences(book: &Book, name: &str) -> BTreeSet<Told> {
@@ -24,8 +25,8 @@ fn ended(number: u8) -> Pod {
 
 fn absence(pods: &[&str], others: u64) -> BTreeSet<Told> {
     let pods = pods.iter().map(|name| (*name).to_owned()).collect();
-    let (since, until) = (BEGIN + 100, BEGIN + 130);
-    [Told { node: "node-1".to_owned(), since, until, pods, others }].into()
+    let (since, until) = (BEGIN + 100, Some(BEGIN + 130));
+    [Told { node: "node-1".to_owned(), since, until, pods, others, unnoted: false }].into()
 }
 
 #[test]
@@ -51,6 +52,34 @@ fn a_pod_that_began_meanwhile_is_named_although_nothing_was_watched() {
     book.back_after(away(&[]), at(130));
     book.take(&snapshot(&[]), at(131));
     assert_eq!(absences(&book, "web"), absence(&["web-1"], 0));
+}
+
+/// A pod that is gone from the API by then was noted by nobody: that none is missing is more than anybody knows.
+#[test]
+fn where_nothing_was_watched_nobody_can_know_which_pods_are_missing() {
+    let unnoted = Told { unnoted: true, ..absence(&[], 0).pop_first().expect("one") };
+    let mut book = book(&ended(1), &[("web", 0)]);
+    book.back_after(Absence { noted: false, ..away(&[]) }, at(130));
+    book.take(&snapshot(&[]), at(131));
+    assert_eq!(absences(&book, "web"), [unnoted].into());
+    // Where the recording never had a pod here, the recorder may not say so.
+    let mut other = super::book(&pod(&[]), &[]);
+    begin(&mut other, "web", 0, Read { invited: false, ..nothing_yet() });
+    other.back_after(Absence { noted: false, ..away(&[]) }, at(130));
+    other.take(&snapshot(&[]), at(131));
+    assert_eq!(absences(&other, "web"), BTreeSet::new());
+}
+
+/// Nobody notes static pods: one may have taken another's place and have given it up again.
+#[test]
+fn of_static_pods_nobody_can_know_which_are_missing() {
+    let hash = "0123456789abcdef0123456789abcdef".parse().expect("a hash");
+    let mirror = Some(crate::pods::Mirror { hash, node_uid: "uid-of-node".to_owned() });
+    let mut book = book(&Pod { mirror, ..pod(&[(1, "web")]) }, &[("web", 0)]);
+    book.back_after(away(&[]), at(130));
+    book.take(&snapshot(&[]), at(131));
+    let unnoted = Told { unnoted: true, ..absence(&[], 0).pop_first().expect("one") };
+    assert_eq!(absences(&book, "web"), [unnoted].into());
 }
 
 #[test]

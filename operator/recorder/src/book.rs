@@ -329,22 +329,28 @@ impl Book {
         let Some((absence, until, told)) = &mut self.away else { return };
         let (since, until) = (seconds(absence.since), seconds(*until));
         let unknown = absence.strangers.keys().filter(|uid| !self.pods.contains_key(uid)).count();
+        let node_uid = self.node_uid.as_deref();
         // While nothing was watched, nobody noted which pods came. The API says of those that it still has when they began.
         let lived = |entry: &&Entry| {
             let began = entry.pod.started.is_some_and(|started| (since..=until).contains(&started));
+            let own = entry.mirrors(node_uid).unwrap_or(entry.pod.uid);
             entry.pod.over
-                && !counted.contains(&entry.pod.uid)
+                && !counted.contains(&own)
                 && (began || absence.strangers.contains_key(&entry.pod.uid))
         };
         for (key, session) in self.sessions.iter_mut().filter(|(_, session)| session.is_loaded()) {
             if !told.insert(key.clone()) {
                 continue;
             }
-            let mine = self.pods.values().filter(lived).filter(|entry| session.wants(&entry.pod));
+            let wanted = || self.pods.values().filter(|entry| session.wants(&entry.pod));
+            // The kernel takes no note of static pods, whose cgroups' names say nothing of when they came.
+            let has_static = wanted().any(|entry| entry.mirrors(node_uid).is_some());
+            let mine = wanted().filter(lived);
             session.missed(&Away {
                 node: &self.node,
                 since,
                 until,
+                unnoted: has_static || !absence.noted,
                 pods: mine.map(|entry| entry.pod.name.as_str()).collect(),
                 gone: u64::try_from(unknown).unwrap_or(u64::MAX),
             });

@@ -53,6 +53,8 @@ pub(crate) struct Away<'a> {
     pub(crate) pods: Vec<&'a str>,
     /// Pods that came and went meanwhile.
     pub(crate) gone: u64,
+    /// Whether others may have, and nobody can know: nobody took note, or they were static ones.
+    pub(crate) unnoted: bool,
 }
 
 /// Whether this node may write for a recording.
@@ -358,11 +360,14 @@ impl Session {
     }
 
     /// Takes in that this node's recorder was away, and which pods of the recording lived meanwhile; and how many pods did that are not in the
-    /// API any more. Where the recording has nothing on this node, those were none of its own as far as anybody can know.
+    /// API any more, or that nobody can know. Where the recording has nothing on this node, the recorder may not write, and it is the controller
+    /// that looks whether pods of it are on a node without a recorder.
     pub(crate) fn missed(&mut self, absence: &Away<'_>) {
         let Some(ledger) = &mut self.ledger else { return };
-        let gone = if self.standing == Standing::Invited { absence.gone } else { 0 };
-        if self.created >= absence.until || absence.pods.is_empty() && gone == 0 {
+        let is_invited = self.standing == Standing::Invited;
+        let gone = if is_invited { absence.gone } else { 0 };
+        let unnoted = is_invited && absence.unnoted;
+        if self.created >= absence.until || absence.pods.is_empty() && gone == 0 && !unnoted {
             return;
         }
         let named = absence.pods.iter().take(MAX_ABSENT_PODS).map(|name| (*name).to_owned());
@@ -370,9 +375,10 @@ impl Session {
         ledger.missed(Absence {
             node: absence.node.to_owned(),
             since: absence.since.max(self.created),
-            until: absence.until,
+            until: Some(absence.until),
             pods: named.collect(),
             others: gone.saturating_add(u64::try_from(unnamed).unwrap_or(u64::MAX)),
+            unnoted,
         });
         self.version += 1;
     }

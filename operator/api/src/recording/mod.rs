@@ -28,7 +28,10 @@ pub use self::{
     },
     result::{RecordedProfile, RecordingBase},
     selector::{PodSelector, PodSelectorOperator, PodSelectorRequirement},
-    status::{ContainerSummary, PhaseName, RecordingCondition, RecordingReason, RecordingStatus, RunSummary},
+    status::{
+        ContainerSummary, PhaseName, RecordingCondition, RecordingReason, RecordingStatus, RunSummary,
+        UnrecordedNode, UnrecordedPod,
+    },
 };
 use crate::{BaseReference, schema};
 

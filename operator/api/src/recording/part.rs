@@ -121,6 +121,9 @@ pub struct RecordedAbsence {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub others: i64,
+    /// Whether pods may have come and gone of which nobody took note.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unnoted: bool,
 }
 
 /// What was seen of some containers.
@@ -336,24 +339,27 @@ impl SeccompRecordingPartSpec {
 
 impl RecordedAbsence {
     fn of(absence: &Absence) -> Self {
-        let Absence { node, since, until, pods, others } = absence;
+        let Absence { node, since, until, pods, others, unnoted } = absence;
         Self {
             node: node.clone(),
             since: signed(*since),
-            until: signed(*until),
+            // A recorder writes of its own absences, and only once it is back.
+            until: signed(until.unwrap_or(*since)),
             pods: pods.clone(),
             others: signed(*others),
+            unnoted: *unnoted,
         }
     }
 
     fn read(&self) -> Absence {
-        let Self { node, since, until, pods, others } = self;
+        let Self { node, since, until, pods, others, unnoted } = self;
         Absence {
             node: node.clone(),
             since: unsigned(*since),
-            until: unsigned(*until),
+            until: Some(unsigned(*until)),
             pods: pods.clone(),
             others: unsigned(*others),
+            unnoted: *unnoted,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What a recording says of itself. Nothing in it grows with every call: a recording that sees nothing new is not written.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use portcullis_profile::recording::{Gap, Phase};
+use portcullis_profile::recording::{Absence, Gap, MAX_ABSENCES, MAX_ABSENT_PODS, Phase};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,11 @@ pub struct RecordingStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "node_names")]
     pub refused_nodes: Vec<String>,
+    /// Nodes that had pods of this recording and no recorder, at most 16: what those pods called may be missing. A node goes from here once its
+    /// recorder is back, if the pods are still there for it to tell of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ABSENCES))]
+    pub unrecorded: Vec<UnrecordedNode>,
     /// When the last call that was new then was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_new_call_time: Option<Time>,
@@ -67,6 +72,55 @@ pub struct RecordingStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "notes")]
     pub notes: Vec<String>,
+}
+
+/// A node that had pods of a recording and no recorder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnrecordedNode {
+    /// The node's name.
+    #[schemars(length(min = 1, max = crate::MAX_RECORDED_NODE_LENGTH))]
+    pub node: String,
+    /// Since when the controller has seen no recorder there that is Ready.
+    pub since: Time,
+    /// When it has seen one again; none while there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    /// The recording's pods that were there meanwhile, the first ten; once the recorder is back, those that were gone by then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_ABSENT_PODS))]
+    pub pods: Vec<UnrecordedPod>,
+    /// How many more there were.
+    #[serde(default)]
+    pub others: u32,
+}
+
+/// A pod that no recorder told of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnrecordedPod {
+    /// The name of the pod.
+    #[schemars(length(max = 253))]
+    pub name: String,
+    /// Its UID: another pod may have the same name later.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+}
+
+impl UnrecordedNode {
+    /// The same, as a recording's verdict takes it.
+    #[must_use]
+    pub fn absence(&self) -> Absence {
+        let seconds = |time: &Time| u64::try_from(time.0.as_second()).unwrap_or(0);
+        Absence {
+            node: self.node.clone(),
+            since: seconds(&self.since),
+            until: self.until.as_ref().map(seconds),
+            pods: self.pods.iter().map(|pod| pod.name.clone()).collect(),
+            others: self.others.into(),
+            unnoted: false,
+        }
+    }
 }
 
 /// What one test run needed.

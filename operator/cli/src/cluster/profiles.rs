@@ -210,6 +210,27 @@ pub(crate) async fn list(cluster: &Cluster, scope: &Scope) -> Result<(Vec<Profil
     Ok((profiles, Vec::new()))
 }
 
+/// [`list`], for what is worth saying without profiles too: none where they can't be read because Portcullis is not installed, or this user
+/// may not. Then a note says so, which begins with these words.
+pub(crate) async fn list_if_allowed(
+    cluster: &Cluster,
+    scope: &Scope,
+    without: &str,
+) -> Result<(Option<Vec<Profile>>, Vec<String>)> {
+    match list(cluster, scope).await {
+        Ok((profiles, notes)) => Ok((Some(profiles), notes)),
+        Err(error)
+            if matches!(
+                FailureKind::of_attempt(&error),
+                FailureKind::NotInstalled | FailureKind::Forbidden
+            ) =>
+        {
+            Ok((None, vec![format!("{without}: {error:#}")]))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 async fn of_kind<K>(cluster: &Cluster, scope: &Scope, kind: ProfileKind) -> Result<Vec<Profile>>
 where
     K: Resource<DynamicType = ()>,

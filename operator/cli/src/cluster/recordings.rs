@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use kube::{Api, Resource, ResourceExt as _, api::ListParams};
 use portcullis_api::{
     BaseReference, ClusterSeccompProfile, PartContent, ProfileKind, RecordingBase, RecordingCondition,
-    SeccompDocument, SeccompProfile, SeccompRecording, SeccompRecordingPart, merge_parts,
+    SeccompDocument, SeccompProfile, SeccompRecording, SeccompRecordingPart, UnrecordedNode, merge_parts,
 };
 use portcullis_profile::recording::Tally;
 
@@ -70,7 +70,9 @@ pub(crate) async fn recorded(cluster: &Cluster, recording: &SeccompRecording) ->
         parts.push((part.metadata.uid.unwrap_or_default(), content));
     })
     .await?;
-    let tally = merge_parts(parts.iter().map(|(uid, content)| (uid.as_str(), content)));
+    let mut tally = merge_parts(parts.iter().map(|(uid, content)| (uid.as_str(), content)));
+    let unrecorded = recording.status.iter().flat_map(|status| &status.unrecorded);
+    tally.absences.extend(unrecorded.map(UnrecordedNode::absence));
     let problems = parts.into_iter().filter_map(|(_, content)| content.err()).collect();
     let refused = recording.status.as_ref().map(|status| status.refused_nodes.clone()).unwrap_or_default();
     Ok(Recorded { tally, problems, refused, containers: recording.spec.containers.clone() })

@@ -29,7 +29,7 @@ pub(crate) use problem::{Problem, Unreadable};
 pub(crate) use source::{Format, Source};
 pub(crate) use tree::Position;
 
-use crate::{console, platform};
+use crate::console;
 
 /// How many keys that the format has not are named.
 const MAX_NAMED_KEYS: usize = 5;
@@ -119,15 +119,11 @@ pub(crate) fn parse(name: &str, bytes: Vec<u8>, container: &Context) -> Result<F
     Ok(file)
 }
 
-/// Every profile of a file, or of standard input where the path is `-`. What was assumed is said on standard error.
+/// Every profile of a file, or of standard input where the path is `-`, with Docker's format resolved for a container and node. What was
+/// assumed is said on standard error.
 ///
 /// # Errors
 /// Where the file or any profile in it can't be read, or none is in it.
-pub(crate) fn profiles(path: &Path) -> Result<Vec<Loaded>> {
-    profiles_for(path, &platform::usual_container(platform::host_arch()))
-}
-
-/// [`profiles`], with Docker's format resolved for a container and node.
 pub(crate) fn profiles_for(path: &Path, container: &Context) -> Result<Vec<Loaded>> {
     all_of(read(path, container)?)
 }

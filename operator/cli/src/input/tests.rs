@@ -3,6 +3,7 @@ use std::{fs, io::Write as _};
 use portcullis_profile::{Action, Arch};
 
 use super::*;
+use crate::platform;
 
 const OCI: &str = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
   {"names": ["read"], "action": "SCMP_ACT_ALLOW", "args": [

@@ -203,6 +203,23 @@ fn runs_accumulate_and_what_was_added_is_said() {
     assert_eq!(profile(folder.path(), "all.json"), after);
 }
 
+/// A rule that is for a capability is one of the container's that has it.
+#[test]
+fn a_profile_in_dockers_format_is_added_to_for_the_container_that_is_named() {
+    let folder = folder();
+    let docker = r#"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "syscalls": [
+        {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["bpf"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_BPF"]}}]}"#;
+    fs::write(folder.path().join("docker.json"), docker).expect("it is written");
+    for (flags, has_bpf) in [(&[][..], false), (&["--cap", "BPF"][..], true)] {
+        let options = ["--method", "ptrace", "--merge", "docker.json", "--file", "both.json"];
+        let ran = record(folder.path(), &[&options[..], flags, &["--", "true"]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert!(ran.said.contains("Docker's format, read for the "), "{}", ran.said);
+        assert_eq!(allowed(&profile(folder.path(), "both.json")).contains(&"bpf"), has_bpf, "{}", ran.said);
+    }
+}
+
 #[test]
 fn a_custom_resource_says_what_it_was_recorded_from() {
     let folder = folder();

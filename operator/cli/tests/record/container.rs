@@ -167,3 +167,49 @@ fn what_is_no_containers_id_is_an_error() {
         assert!(ran.said.contains(words), "{}", ran.said);
     }
 }
+
+/// A container that never came doesn't go on.
+#[test]
+fn a_container_that_never_starts_is_an_error_that_says_so() {
+    let bundle = Bundle::new();
+    let id = container_id();
+    let ran = record(bundle.path(), &["--container", &id, "--for", "1s", "--file", "app.json"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.said);
+    assert!(ran.said.contains("it was not started in the 1 s that this waited"), "{}", ran.said);
+    assert!(!ran.said.contains("goes on") && !bundle.path().join("app.json").exists(), "{}", ran.said);
+}
+
+#[test]
+fn a_container_whose_program_does_not_start_is_an_error_that_says_so() {
+    let bundle = Bundle::new();
+    let id = container_id();
+    bundle.configure_command(&["/nowhere"], Some(permissive()));
+    let running = waiting(&bundle, &id);
+    assert!(!bundle.run(&id).status.success());
+    let ran = running.end();
+    assert_eq!(ran.code, Some(2), "{}", ran.said);
+    assert!(ran.said.contains("its program did not start"), "{}", ran.said);
+    assert!(!ran.said.contains("are among them"), "{}", ran.said);
+}
+
+/// What a recording says of a start is what runc does.
+#[test]
+fn a_profile_of_a_command_says_under_what_a_container_starts() {
+    let bundle = Bundle::new();
+    for (base, said) in [
+        (&[][..], "runc starts no container under this profile"),
+        (&["--with-runtime-base", "runc"][..], "no_new_privs (allowPrivilegeEscalation: false) alone"),
+    ] {
+        let command = ["--file", "app.json", "--", "/bin/busybox", "ls", "/"];
+        let ran = record(bundle.path(), &[base, &command[..]].concat());
+        assert_eq!(ran.code, Some(0), "{}", ran.said);
+        assert!(ran.said.contains(said), "{base:?}: {}", ran.said);
+        bundle.configure_command(&["/bin/busybox", "ls", "/"], Some(filter_of(&bundle)));
+        let confined = bundle.run(&container_id());
+        assert_eq!(confined.status.success(), !base.is_empty(), "{confined:?}");
+        let config = fs::read_to_string(bundle.path().join("config.json")).expect("it is there");
+        let without = config.replace("\"noNewPrivileges\":true", "\"noNewPrivileges\":false");
+        fs::write(bundle.path().join("config.json"), without).expect("it is written");
+        assert!(!bundle.run(&container_id()).status.success(), "without no_new_privs");
+    }
+}

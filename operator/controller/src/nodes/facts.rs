@@ -11,9 +11,9 @@ use portcullis_api::{MAX_MACHINE_ID_LENGTH, NodeFailure, SeccompNode, SeccompNod
 use portcullis_profile::Arch;
 
 use super::placement::OS_LABEL;
-use crate::resolve::arch_of_label;
 
-/// The label that says which architecture a node has.
+/// The label that says which architecture a node has, in Go's words:
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>.
 const ARCH_LABEL: &str = "kubernetes.io/arch";
 
 /// A machine, and one of its boots; both empty where nobody says.
@@ -58,7 +58,7 @@ impl NodeFacts {
 
     /// Its architecture; none where it says none that is known here.
     pub(crate) fn arch(&self) -> Option<Arch> {
-        arch_of_label(self.labels.get(ARCH_LABEL)?)
+        Arch::from_goarch(self.labels.get(ARCH_LABEL)?)
     }
 }
 
@@ -68,7 +68,7 @@ fn bounded_id(mut id: String) -> String {
     id
 }
 
-/// What is used of an agent's pod.
+/// What is used of an agent's pod, or a recorder's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AgentPod {
     /// The node that it is bound to.

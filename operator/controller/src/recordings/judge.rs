@@ -9,7 +9,7 @@ use k8s_openapi::{
 use portcullis_api::{
     ContainerSummary, LostCounts, MAX_LISTED_CALLS, MAX_LISTED_CONTAINERS, MAX_LISTED_DENIED,
     MAX_LISTED_IMAGES, MAX_LISTED_RUNS, MAX_WARNINGS, RecordingCondition, RecordingReason, RecordingStatus,
-    RunSummary, SeccompRecording, bounded_message, parse_duration,
+    RunSummary, SeccompRecording, UnrecordedNode, bounded_message, parse_duration,
 };
 use portcullis_profile::recording::{Call, Observation, Tally, Verdict, only_in, verdict};
 
@@ -24,6 +24,8 @@ pub(super) struct Facts<'a> {
     pub(super) nodes: u32,
     /// Nodes that asked, and had no pod of it.
     pub(super) refused: &'a [String],
+    /// Nodes that had pods of it and no recorder.
+    pub(super) unrecorded: Vec<UnrecordedNode>,
     /// Parts that can't be read.
     pub(super) problems: &'a [String],
     /// What came of the profile, where one is to be created and was tried.
@@ -44,7 +46,8 @@ impl Facts<'_> {
         let total = self.tally.total();
         let started = self.previous.started_at.as_ref().map_or_else(|| whole(self.now), |time| time.0);
         let (end, ends_in) = self.end(started, &total);
-        let verdict = verdict(self.tally).expecting(&self.recording.spec.containers);
+        let verdict =
+            verdict(&with_absences(self.tally, &self.unrecorded)).expecting(&self.recording.spec.containers);
         let names = |calls: &mut dyn Iterator<Item = &Call>, limit| -> Vec<String> {
             calls.map(|call| name(*call)).collect::<BTreeSet<_>>().into_iter().take(limit).collect()
         };
@@ -64,6 +67,7 @@ impl Facts<'_> {
             containers: self.containers(&verdict),
             nodes: self.nodes,
             refused_nodes: self.refused.to_vec(),
+            unrecorded: self.unrecorded.clone(),
             last_new_call_time: total.last_new_at().and_then(time_of).map(Time),
             lost: LostCounts::of(total.losses),
             notes: self.output.map(Made::notes).unwrap_or_default(),
@@ -204,6 +208,13 @@ impl Facts<'_> {
     }
 }
 
+/// What was recorded, and of which nodes no recorder told.
+fn with_absences(tally: &Tally, unrecorded: &[UnrecordedNode]) -> Tally {
+    let mut all = tally.clone();
+    all.absences.extend(unrecorded.iter().map(UnrecordedNode::absence));
+    all
+}
+
 /// The status of a recording that is not among the oldest of its namespace, as many as are recorded. What was seen of it stays.
 pub(super) fn beyond_limit(
     recording: &SeccompRecording,
@@ -218,6 +229,7 @@ pub(super) fn beyond_limit(
         tally: &Tally::default(),
         nodes: 0,
         refused: &[],
+        unrecorded: Vec::new(),
         problems: &[],
         output: None,
         now,
@@ -256,7 +268,7 @@ fn name(call: Call) -> String {
 }
 
 /// The API keeps whole seconds; a finer time would differ from what is read back.
-fn whole(time: Timestamp) -> Timestamp {
+pub(super) fn whole(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

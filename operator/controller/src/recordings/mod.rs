@@ -11,17 +11,23 @@
 //! Those of nodes that the controller invited ([`invitations`]): a recorder asks by an empty part, and is invited where the API server has
 //! pods of the recording on its node. Admission policies hold recorders to that.
 //!
+//! # Whose pods nobody records
+//! Those on nodes without a recorder. A recorder tells itself of the time in which it was away, once it is back, but not of pods that are gone
+//! by then from a node where it may not write, nor if it does not come back. So meanwhile the controller looks itself ([`unrecorded`]).
+//!
 //! # What it costs
 //! Nothing without `--recordings`. A steady cluster causes no writes: a status holds nothing that grows with every call.
 
 mod invitations;
 mod judge;
 mod output;
+mod parts;
 mod picture;
 mod requests;
 mod sinks;
 #[cfg(test)]
 mod tests;
+mod unrecorded;
 mod work;
 
 use std::{
@@ -29,7 +35,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{Api, Client, Resource as _, api::ListParams, core::DeserializeGuard, runtime::watcher};
 use portcullis_api::{SeccompRecording, SeccompRecordingPart};
 use portcullis_runtime::{
@@ -49,6 +55,9 @@ use crate::{
 
 const RECORDINGS: &str = "seccomprecordings";
 const PARTS: &str = "seccomprecordingparts";
+const RECORDERS: &str = "recorder-pods";
+/// What has to be known before anything is said of a recording.
+const FIRST: [&str; 3] = [RECORDINGS, PARTS, RECORDERS];
 /// Objects in a page of a list: a part has up to 1 MiB.
 const PAGE: u32 = 10;
 /// How often it is looked whether the definitions are there by now.
@@ -154,8 +163,14 @@ impl Recordings {
     }
 }
 
-/// Works until shutdown, once the definitions are there. Nodes must be known by then.
-pub(crate) async fn run(process: Process, shared: Arc<Shared>, client: Client, watching: Watching) {
+/// Works until shutdown, once the definitions are there. Nodes must be known by then. `recorders`: how the recorders' pods are found.
+pub(crate) async fn run(
+    process: Process,
+    shared: Arc<Shared>,
+    client: Client,
+    watching: Watching,
+    recorders: (Api<Pod>, watcher::Config),
+) {
     let recordings = Arc::new(Recordings::new(shared, client.clone()));
     tokio::select! {
         () = process.shutdown.cancelled() => return,
@@ -171,11 +186,17 @@ pub(crate) async fn run(process: Process, shared: Arc<Shared>, client: Client, w
         .supervise(RECORDINGS, async move { follow.follow(RECORDINGS, api, config(), sink, Unpaced).await });
     let api: Api<DeserializeGuard<SeccompRecordingPart>> = Api::all(client);
     let sink = sinks::parts(recordings.clone(), &synced, PARTS);
-    process.supervise(PARTS, async move { watching.follow(PARTS, api, config(), sink, Unpaced).await });
+    let follow = watching.clone();
+    process.supervise(PARTS, async move { follow.follow(PARTS, api, config(), sink, Unpaced).await });
+    let sink = sinks::recorders(recordings.clone(), &synced, RECORDERS);
+    let (api, config) = recorders;
+    process.supervise(RECORDERS, async move {
+        watching.follow(RECORDERS, api, config, sink, Unpaced).await;
+    });
     let begun = tokio::select! {
         () = process.shutdown.cancelled() => false,
         // The sender lives as long as the watches, which end after shutdown.
-        met = seen.wait_for(|seen| seen.contains(RECORDINGS) && seen.contains(PARTS)) => met.is_ok(),
+        met = seen.wait_for(|seen| FIRST.iter().all(|resource| seen.contains(resource))) => met.is_ok(),
     };
     if begun {
         recordings.change(Picture::all_synced);

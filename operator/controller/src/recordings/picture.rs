@@ -8,9 +8,10 @@ use std::{
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::ResourceExt as _;
 use portcullis_api::{
-    Archive, MAX_REFUSED_NODES, OldestFirst, PartContent, PodSelector, RecordingStatus, SeccompRecording,
-    SeccompRecordingPart, SeccompRecordingPartSpec, created_at, merge_parts,
+    MAX_REFUSED_NODES, OldestFirst, PodSelector, RecordingStatus, SeccompRecording, SeccompRecordingPart,
+    SeccompRecordingPartSpec, created_at,
 };
+#[cfg(test)]
 use portcullis_profile::recording::Tally;
 use tokio::time::Instant;
 
@@ -19,11 +20,11 @@ use super::{
     invitations::{Asking, Invitations},
     judge::{Facts, beyond_limit, is_urgent},
     output::{Basis, Made, Output},
+    parts::{Part, Parts, asking},
+    unrecorded::{FoundPod, Recorders, Unrecorded},
 };
+use crate::nodes::AgentPod;
 
-/// How long a node must be gone before its part is taken over: its pods are deleted within minutes of it, and then no recorder of
-/// its can write any more.
-pub(super) const GONE_FOR: Duration = Duration::from_secs(600);
 /// How long a status that says nothing urgent waits for more.
 pub(super) const STATUS_PACE: Duration = Duration::from_secs(10);
 /// How long a recording rests after a request failed, or while what it takes is not there yet.
@@ -36,6 +37,8 @@ pub(super) enum Step {
     Wait(Option<Instant>),
     /// Answer nodes that ask whether they may write for the recording with this UID, by whether they have pods that it selects.
     Answer { uid: String, selector: PodSelector, asking: Vec<Asking> },
+    /// Look which pods the recording with this UID selects: some nodes have no recorder to tell of them.
+    Look { uid: String, selector: PodSelector },
     /// Write the controller's own part, in place of that version of it, which takes over the node's part of that UID and version.
     TakeOver {
         spec: Box<SeccompRecordingPartSpec>,
@@ -62,6 +65,7 @@ pub(super) struct Picture {
     /// Parts by the recording that they are of, and by their own name.
     parts: HashMap<Key, BTreeMap<String, Part>>,
     invitations: Invitations,
+    recorders: Recorders,
 }
 
 #[derive(Debug)]
@@ -73,21 +77,10 @@ struct Entry {
     deleted: HashSet<String>,
     /// Nodes that were refused.
     refused: BTreeSet<String>,
+    unrecorded: Unrecorded,
     status_at: Option<Instant>,
     rest_until: Option<Instant>,
     output: Output,
-}
-
-#[derive(Debug)]
-struct Part {
-    uid: String,
-    version: String,
-    recording_uid: String,
-    node: Option<String>,
-    /// Whether its node is invited, or it is of none.
-    counts: bool,
-    content: Result<PartContent, String>,
-    gone_since: Option<Instant>,
 }
 
 impl Picture {
@@ -100,6 +93,7 @@ impl Picture {
             recordings: HashMap::new(),
             parts: HashMap::new(),
             invitations: Invitations::default(),
+            recorders: Recorders::default(),
         }
     }
 
@@ -131,6 +125,7 @@ impl Picture {
                 let before = before.map(|entry| created_at(&entry.recording.metadata));
                 let created = created_at(&recording.metadata);
                 let entry = Entry {
+                    unrecorded: recording.status.as_ref().map(Unrecorded::of).unwrap_or_default(),
                     recording,
                     taken: None,
                     deleted: HashSet::new(),
@@ -271,12 +266,19 @@ impl Picture {
         if !asking.is_empty() {
             return Step::Answer { uid, selector: recording.spec.pod_selector.clone(), asking };
         }
+        let nodes = self.recorders.nodes(here, time);
+        let goes_on = recording.status.as_ref().is_none_or(|status| status.ended_at.is_none());
+        let look_at = entry.unrecorded.next_look(nodes, now, time).filter(|_| goes_on);
+        if look_at.is_some_and(|at| at <= now) {
+            return Step::Look { uid, selector: recording.spec.pod_selector.clone() };
+        }
         let mut parts = Parts::of(all, &uid, here, now);
         if let Some(step) = parts.retire(key, &uid, &owner, entry.taken.as_ref(), now) {
             return step;
         }
         let merged = parts.merge();
         let mut wake = earliest(parts.next_gone, answered_at);
+        wake = earliest(wake, earliest(look_at, entry.unrecorded.next_told(now, time)));
         // A part that can't be read holds calls that the profile would lose.
         if recording.creates_profile() && merged.problems.is_empty() {
             match entry.output.next(recording, &merged.tally, now) {
@@ -293,6 +295,7 @@ impl Picture {
             tally: &merged.tally,
             nodes: merged.nodes,
             refused: &refused,
+            unrecorded: entry.unrecorded.told(time),
             problems: &merged.problems,
             output: entry.output.outcome().filter(|_| recording.creates_profile()),
             now: time,
@@ -348,6 +351,40 @@ impl Picture {
         self.part_removed(&key.namespace, &asking.name);
     }
 
+    /// A recorder's pod was added or changed. Recordings hear of it.
+    pub(super) fn recorder_applied(&mut self, uid: String, pod: AgentPod) -> Vec<Key> {
+        if self.recorders.applied(uid, pod) { self.recordings.keys().cloned().collect() } else { Vec::new() }
+    }
+
+    /// A recorder's pod is gone.
+    pub(super) fn recorder_removed(&mut self, uid: &str) -> Vec<Key> {
+        self.recorders.removed(uid);
+        self.recordings.keys().cloned().collect()
+    }
+
+    /// The list of recorders' pods is complete.
+    pub(super) fn recorders_listed(&mut self, there: &HashSet<String>) -> Vec<Key> {
+        self.recorders.listed(there);
+        self.recordings.keys().cloned().collect()
+    }
+
+    /// The pods that the recording with this UID selects were found.
+    pub(super) fn looked(
+        &mut self,
+        key: &Key,
+        uid: &str,
+        found: &[FoundPod],
+        here: &HashSet<String>,
+        (now, time): (Instant, Timestamp),
+    ) {
+        let nodes = self.recorders.nodes(here, time);
+        if let Some(entry) = self.recordings.get_mut(key)
+            && entry.recording.metadata.uid.as_deref() == Some(uid)
+        {
+            entry.unrecorded.looked(found, nodes, now, time);
+        }
+    }
+
     /// A status was written.
     pub(super) fn wrote_status(&mut self, key: &Key, uid: &str, status: RecordingStatus, now: Instant) {
         if let Some(entry) = self.recordings.get_mut(key)
@@ -378,116 +415,6 @@ impl Picture {
         if let Some(entry) = self.recordings.get_mut(key) {
             entry.rest_until = Some(now + REST);
         }
-    }
-}
-
-/// The parts of this very recording by which nodes ask.
-fn asking(all: &BTreeMap<String, Part>, uid: &str) -> impl Iterator<Item = Asking> {
-    let asking = all.iter().filter(move |(_, part)| part.recording_uid == uid && !part.counts);
-    asking.filter_map(|(name, part)| {
-        let (node, uid, version) = (part.node.clone()?, part.uid.clone(), part.version.clone());
-        Some(Asking { name: name.clone(), node, uid, version })
-    })
-}
-
-/// The parts of one recording that count.
-struct Parts<'p> {
-    parts: Vec<(&'p String, &'p mut Part)>,
-    /// When the next part of a node that is gone may be taken over.
-    next_gone: Option<Instant>,
-}
-
-/// What all parts come to.
-struct Merged {
-    tally: Tally,
-    nodes: u32,
-    problems: Vec<String>,
-}
-
-impl<'p> Parts<'p> {
-    /// Those of this very recording that count; notes which of their nodes are gone.
-    fn of(all: &'p mut BTreeMap<String, Part>, uid: &str, here: &HashSet<String>, now: Instant) -> Self {
-        let mut parts: Vec<_> =
-            all.iter_mut().filter(|(_, part)| part.recording_uid == uid && part.counts).collect();
-        for (_, part) in &mut parts {
-            let gone = part.node.as_ref().is_some_and(|node| !here.contains(node));
-            part.gone_since = gone.then(|| part.gone_since.unwrap_or(now));
-        }
-        let waits = parts.iter().filter_map(|(_, part)| part.gone_since).map(|since| since + GONE_FOR);
-        let next_gone = waits.filter(|at| *at > now).min();
-        Self { parts, next_gone }
-    }
-
-    /// The controller's own part, and which version it is; none where there is none.
-    fn archive(&self) -> (Archive, Option<String>) {
-        let archive = self.parts.iter().find_map(|(_, part)| match &part.content {
-            Ok(PartContent::Archive(archive)) => Some((archive.clone(), Some(part.version.clone()))),
-            _ => None,
-        });
-        archive.unwrap_or_default()
-    }
-
-    /// The nodes that were refused and have not been invited since.
-    fn refused(&self, previous: &RecordingStatus, lately: &BTreeSet<String>) -> Vec<String> {
-        let writes = |node: &str| self.parts.iter().any(|(_, part)| part.node.as_deref() == Some(node));
-        let refused: BTreeSet<&String> = previous.refused_nodes.iter().chain(lately).collect();
-        refused.into_iter().filter(|node| !writes(node)).take(MAX_REFUSED_NODES).cloned().collect()
-    }
-
-    fn is_there(&self, uid: &str) -> bool {
-        self.parts.iter().any(|(_, part)| part.uid == uid)
-    }
-
-    /// The next step by which the part of a node that is gone is taken over.
-    fn retire(
-        &mut self,
-        key: &Key,
-        uid: &str,
-        owner: &OwnerReference,
-        taken: Option<&(String, String)>,
-        now: Instant,
-    ) -> Option<Step> {
-        if self.parts.iter().any(|(_, part)| part.node.is_none() && part.content.is_err()) {
-            // What can't be read must not be written over.
-            return None;
-        }
-        let (archive, over) = self.archive();
-        let pending = archive.pending.as_ref().map(|pending| pending.part.as_str());
-        let gone = |part: &Part| part.gone_since.is_some_and(|since| since + GONE_FOR <= now);
-        let mut ended: Vec<_> = self
-            .parts
-            .iter()
-            .filter_map(|(name, part)| match &part.content {
-                Ok(PartContent::Node(tally)) if gone(part) => Some((*name, &**part, tally)),
-                _ => None,
-            })
-            .collect();
-        // What is under way is finished first.
-        ended.sort_by_key(|(_, part, _)| pending != Some(part.uid.as_str()));
-        let (name, part, tally) = ended.first()?;
-        let version = (part.uid.clone(), part.version.clone());
-        if pending == Some(part.uid.as_str()) && taken == Some(&version) {
-            let (uid, version) = version;
-            return Some(Step::Delete { name: (*name).clone(), uid, version });
-        }
-        let spec = archive.take_over(&part.uid, tally, |uid| self.is_there(uid)).to_spec(&key.name, uid);
-        Some(Step::TakeOver { spec: Box::new(spec), owner: owner.clone(), over, taken: version })
-    }
-
-    fn merge(&self) -> Merged {
-        let contents = self.parts.iter().map(|(_, part)| (part.uid.as_str(), &part.content));
-        let mut merged = Merged { tally: merge_parts(contents), nodes: 0, problems: Vec::new() };
-        for (_, part) in &self.parts {
-            match &part.content {
-                // One that only answers a new generation has seen nothing yet.
-                Ok(PartContent::Node(tally)) => {
-                    merged.nodes += u32::from(part.gone_since.is_none() && !tally.is_empty());
-                }
-                Ok(PartContent::Archive(_)) => {}
-                Err(problem) => merged.problems.push(problem.clone()),
-            }
-        }
-        merged
     }
 }
 

@@ -7,17 +7,48 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource as _,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::Selector,
+    core::{ApiResource, Object, Selector},
 };
 use portcullis_api::{
     BaseReference, CONTROLLER_MANAGER, ClusterSeccompProfile, INVITED_ANNOTATION, PodSelector, ProfileKind,
     RecordingStatus, SeccompDocument, SeccompProfile, SeccompRecording, SeccompRecordingPart,
     SeccompRecordingPartSpec,
 };
+use serde::Deserialize;
 use serde_json::json;
 
-use super::{Key, invitations::Asking};
+use super::{Key, invitations::Asking, unrecorded::FoundPod};
 use crate::error::Failure;
+
+/// Pods in a page, which is in memory at once.
+const PAGE: u32 = 50;
+
+/// A pod, as far as its place and its phase go. Everything else is never read into memory.
+type SlimPod = Object<SlimPodSpec, SlimPodStatus>;
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SlimPodSpec {
+    node_name: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct SlimPodStatus {
+    phase: Option<String>,
+}
+
+/// None of one that is on no node yet.
+fn found_pod(pod: SlimPod) -> Option<FoundPod> {
+    let phase = pod.status.and_then(|status| status.phase);
+    Some(FoundPod {
+        uid: pod.metadata.uid?,
+        name: pod.metadata.name?,
+        node: pod.spec.node_name?,
+        created: pod.metadata.creation_timestamp?.0,
+        over: matches!(phase.as_deref(), Some("Succeeded" | "Failed")),
+    })
+}
 
 /// The API server.
 pub(super) struct Requests {
@@ -105,6 +136,24 @@ impl Requests {
         let found = pods.list_metadata(&on_node.limit(1)).await;
         let what = format!("list the pods of {key} on node {node}");
         found.map(|found| !found.items.is_empty()).map_err(Failure::of(what))
+    }
+
+    /// The pods that a recording selects and that a node has taken, those that have ended among them.
+    pub(super) async fn pods(&self, key: &Key, selector: &PodSelector) -> Result<Vec<FoundPod>, Failure> {
+        // By a selector that can't be read nothing is recorded anywhere.
+        let Ok(selector) = Selector::try_from(LabelSelector::from(selector)) else { return Ok(Vec::new()) };
+        let pods: Api<SlimPod> =
+            Api::namespaced_with(self.client.clone(), &key.namespace, &ApiResource::erase::<Pod>(&()));
+        let mut params = ListParams::default().labels_from(&selector).limit(PAGE);
+        let mut found = Vec::new();
+        loop {
+            let page = pods.list(&params).await.map_err(Failure::of(format!("list the pods of {key}")))?;
+            found.extend(page.items.into_iter().filter_map(found_pod));
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(found),
+            }
+        }
     }
 
     /// Invites a node to write for the recording with this UID, provided that its part is still this version. Gives the next one.

@@ -2,12 +2,13 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::{Resource, ResourceExt, core::DeserializeGuard};
 use portcullis_api::{SeccompRecording, SeccompRecordingPart};
 use portcullis_runtime::{Level, Report, watch::Change};
 
 use super::{Key, Recordings};
-use crate::sinks::Synced;
+use crate::{nodes::AgentPod, sinks::Synced};
 
 fn named<K: Resource>(object: &K) -> (String, String) {
     (object.namespace().unwrap_or_default(), object.name_any())
@@ -99,6 +100,39 @@ pub(super) fn parts(
         Change::ListEnds => {
             let listed = std::mem::take(&mut listed);
             recordings.change(|picture| picture.parts_listed(&listed));
+            synced.send_if_modified(|synced| synced.insert(resource));
+        }
+    }
+}
+
+/// The recorders' pods.
+pub(super) fn recorders(
+    recordings: Arc<Recordings>,
+    synced: &Synced,
+    resource: &'static str,
+) -> impl FnMut(Change<Pod>) + use<> {
+    let synced = synced.clone();
+    let mut listed = HashSet::new();
+    let take = |recordings: &Recordings, pod: Pod| {
+        let uid = pod.uid().unwrap_or_default();
+        // One that is told to stop names no new pods to the kernel.
+        let stops = pod.metadata.deletion_timestamp.is_some();
+        let pod = AgentPod::of(pod);
+        let pod = AgentPod { ready: pod.ready && !stops, ..pod };
+        recordings.change(|picture| picture.recorder_applied(uid.clone(), pod));
+        uid
+    };
+    move |change| match change {
+        Change::ListBegins => listed.clear(),
+        Change::Listed(pod) => drop(listed.insert(take(&recordings, pod))),
+        Change::Applied(pod) => drop(take(&recordings, pod)),
+        Change::Deleted(pod) => {
+            let uid = pod.uid().unwrap_or_default();
+            recordings.change(|picture| picture.recorder_removed(&uid));
+        }
+        Change::ListEnds => {
+            let listed = std::mem::take(&mut listed);
+            recordings.change(|picture| picture.recorders_listed(&listed));
             synced.send_if_modified(|synced| synced.insert(resource));
         }
     }

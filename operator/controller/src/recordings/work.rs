@@ -81,6 +81,12 @@ async fn perform(recordings: &Recordings, key: &Key, step: Step) -> Result<(), F
             // One that fails keeps none of the others from its answer.
             join_all(answers).await.into_iter().collect::<Result<(), _>>()?;
         }
+        Step::Look { uid, selector } => {
+            let found = recordings.requests.pods(key, &selector).await?;
+            let here = recordings.nodes();
+            let now = (Instant::now(), Timestamp::now());
+            recordings.picture().looked(key, &uid, &found, &here, now);
+        }
         Step::TakeOver { spec, owner, over, taken } => {
             let written = recordings.requests.write_archive(key, *spec, owner, over).await?;
             recordings.picture().took_over(key, written, taken);

@@ -15,7 +15,6 @@ pub(crate) use self::{
     baseline::Compiled,
     bases::{Gathered, Lookup, MAX_GATHERED_BYTES, Part, Source, gather, owner_of_base},
     document::{Document, Outline},
-    seccomp::arch_of_label,
 };
 use crate::status::Stall;
 

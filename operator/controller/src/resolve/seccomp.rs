@@ -23,28 +23,6 @@ fn invalid(message: String) -> Stall {
     Stall { reason: Reason::InvalidProfile, message }
 }
 
-/// The architecture of nodes that bear this label.
-///
-/// Source: <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-arch>, Go's GOARCH.
-pub(crate) fn arch_of_label(label: &str) -> Option<Arch> {
-    Some(match label {
-        "amd64" => Arch::X86_64,
-        "arm64" => Arch::Aarch64,
-        "arm" => Arch::Arm,
-        "386" => Arch::X86,
-        "mips" => Arch::Mips,
-        "mipsle" => Arch::Mipsel,
-        "mips64" => Arch::Mips64,
-        "mips64le" => Arch::Mipsel64,
-        "ppc64" => Arch::Ppc64,
-        "ppc64le" => Arch::Ppc64le,
-        "s390x" => Arch::S390x,
-        "riscv64" => Arch::Riscv64,
-        "loong64" => Arch::Loongarch64,
-        _ => return None,
-    })
-}
-
 /// Refuses what the linter calls an error in any of the parts, and says what it warns about.
 ///
 /// Warnings about a place are of the profile's own document; those about the whole are of what its parts make together. A

@@ -266,7 +266,21 @@ fn pods_that_came_while_nobody_was_there_are_known() {
     let absence = node.absence().expect("it can be asked").expect("there was one");
     assert_eq!(absence.strangers.keys().collect::<Vec<_>>(), [&stranger.uid], "{absence:?}");
     assert!(absence.strangers.values().all(|at| *at >= absence.since && *at <= SystemTime::now()));
+    assert!(absence.noted, "the programs stayed attached");
     drop(of_the_watched);
     node.stay().expect("it can say so");
     assert_eq!(node.absence().expect("it can be asked"), None);
+}
+
+/// While nothing is watched nothing is attached, so nobody takes note of pods.
+#[test]
+fn while_nothing_was_watched_nobody_noted_which_pods_came() {
+    let mut node = Node::new();
+    node.stay().expect("it can say so");
+    node.close();
+    let stranger = node.pod();
+    drop(stranger.container());
+    node.reopen();
+    let absence = node.absence().expect("it can be asked").expect("there was one");
+    assert!(absence.strangers.is_empty() && !absence.noted, "{absence:?}");
 }

@@ -1,12 +1,17 @@
 /*
  * A program that makes exactly the system calls that its arguments name, and none besides: no C library, no start-up code.
- * Each argument is a step; see step() below.
+ * Each argument is a step; see run() below. Numbers of calls are the machine's own.
  */
-#ifndef __x86_64__
-#error "the subject makes x86_64's and i386's calls"
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#error "the subject makes x86-64's and i386's calls, or arm64's"
 #endif
 
 typedef unsigned long word;
+
+#ifdef __x86_64__
+/* arch/x86/entry/syscalls/syscall_64.tbl */
+enum { READ = 0, RT_SIGACTION = 13, GETPID = 39, CLONE = 56, EXECVE = 59, EXIT = 60, WAIT4 = 61, KILL = 62, PRCTL = 157, EXIT_GROUP = 231, SECCOMP = 317 };
+enum { OPEN = 2, FORK = 57 };
 
 static word call(word number, word a, word b, word c, word d, word e, word f)
 {
@@ -23,7 +28,98 @@ static word call_i386(word number)
 	return number;
 }
 
-enum { READ = 0, OPEN = 2, RT_SIGACTION = 13, GETPID = 39, CLONE = 56, FORK = 57, EXECVE = 59, EXIT = 60, WAIT4 = 61, KILL = 62, PRCTL = 157, EXIT_GROUP = 231, SECCOMP = 317 };
+static word open_to(const char *path, word flags, word mode)
+{
+	return call(OPEN, (word)path, flags, mode, 0, 0, 0);
+}
+
+static word fork_child(void)
+{
+	return call(FORK, 0, 0, 0, 0, 0, 0);
+}
+
+/* Begins main on another stack, as a thread of these flags of which the kernel clears the word when it has ended. */
+static word begin_thread(word flags, word *top, volatile int *cleared, void (*begin)(void))
+{
+	register word r10 __asm__("r10") = (word)cleared;
+	register word r8 __asm__("r8") = 0;
+	register void (*r9)(void) __asm__("r9") = begin;
+	word result = CLONE;
+	__asm__ volatile("syscall\n test %%rax, %%rax\n jnz 1f\n call *%%r9\n 1:"
+			 : "+a"(result)
+			 : "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return result;
+}
+
+static void rest_a_moment(void)
+{
+	__asm__ volatile("pause");
+}
+
+__asm__(".globl restorer\nrestorer: mov $15, %eax\nsyscall\n");
+__asm__(".globl _start\n_start: mov %rsp, %rdi\nand $-16, %rsp\ncall start\n");
+#else
+/* include/uapi/asm-generic/unistd.h */
+enum { READ = 63, EXIT = 93, EXIT_GROUP = 94, KILL = 129, RT_SIGACTION = 134, PRCTL = 167, GETPID = 172, CLONE = 220, EXECVE = 221, WAIT4 = 260, SECCOMP = 277 };
+enum { OPENAT = 56, AT_FDCWD = -100, SIGCHLD = 17 };
+
+static word call(word number, word a, word b, word c, word d, word e, word f)
+{
+	register word x8 __asm__("x8") = number;
+	register word x0 __asm__("x0") = a;
+	register word x1 __asm__("x1") = b;
+	register word x2 __asm__("x2") = c;
+	register word x3 __asm__("x3") = d;
+	register word x4 __asm__("x4") = e;
+	register word x5 __asm__("x5") = f;
+	__asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory");
+	return x0;
+}
+
+/* There is no other way into the kernel: 32-bit Arm's is a program's own, and many arm64 processors have none. */
+static word call_i386(word number)
+{
+	(void)number;
+	return call(EXIT_GROUP, 99, 0, 0, 0, 0, 0);
+}
+
+/* arm64 has neither open nor fork. */
+static word open_to(const char *path, word flags, word mode)
+{
+	return call(OPENAT, (word)AT_FDCWD, (word)path, flags, mode, 0, 0);
+}
+
+static word fork_child(void)
+{
+	return call(CLONE, SIGCHLD, 0, 0, 0, 0, 0);
+}
+
+/* Begins main on another stack, as a thread of these flags of which the kernel clears the word when it has ended. */
+static word begin_thread(word flags, word *top, volatile int *cleared, void (*begin)(void))
+{
+	register word x8 __asm__("x8") = CLONE;
+	register word x0 __asm__("x0") = flags;
+	register word x1 __asm__("x1") = (word)top;
+	register word x2 __asm__("x2") = 0;
+	register word x3 __asm__("x3") = 0;
+	register word x4 __asm__("x4") = (word)cleared;
+	register void (*x9)(void) __asm__("x9") = begin;
+	__asm__ volatile("svc #0\n cbnz x0, 1f\n blr x9\n 1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x9)
+			 : "x30", "memory");
+	return x0;
+}
+
+static void rest_a_moment(void)
+{
+	__asm__ volatile("yield");
+}
+
+__asm__(".globl restorer\nrestorer: mov x8, #139\nsvc #0\n");
+__asm__(".globl _start\n_start: mov x0, sp\nbl start\n");
+#endif
 
 struct instruction {
 	unsigned short code;
@@ -81,7 +177,6 @@ static void handler(int signal)
 	(void)signal;
 }
 
-__asm__(".globl restorer\nrestorer: mov $15, %eax\nsyscall\n");
 void restorer(void);
 
 static volatile int thread_id;
@@ -103,14 +198,7 @@ static void thread(char **rest)
 	steps = rest;
 	thread_id = 1;
 	/* CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM|CHILD_CLEARTID: the kernel clears thread_id when the thread has ended. */
-	register word r10 __asm__("r10") = (word)&thread_id;
-	register word r8 __asm__("r8") = 0;
-	register void (*r9)(void) __asm__("r9") = thread_main;
-	word result = CLONE;
-	__asm__ volatile("syscall\n test %%rax, %%rax\n jnz 1f\n call *%%r9\n 1:"
-			 : "+a"(result)
-			 : "D"(0x250f00UL), "S"(top), "d"(0), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
+	word result = begin_thread(0x250f00UL, top, &thread_id, thread_main);
 	if ((long)result < 0)
 		fail();
 }
@@ -191,7 +279,7 @@ static void run(char **argument)
 			}
 		} else if (starts(*argument, "fork", &rest)) {
 			/* The child does what follows up to `join`; then the parent goes on. */
-			word child = call(FORK, 0, 0, 0, 0, 0, 0);
+			word child = fork_child();
 			if (!child) {
 				run(argument + 1);
 				call(EXIT_GROUP, 0, 0, 0, 0, 0, 0);
@@ -202,7 +290,7 @@ static void run(char **argument)
 			/* The same by a thread, waited for without a call. */
 			thread(argument + 1);
 			while (thread_id)
-				__asm__ volatile("pause");
+				rest_a_moment();
 			argument = after(argument);
 		} else if (starts(*argument, "join", &rest)) {
 			return;
@@ -216,7 +304,7 @@ static void run(char **argument)
 			call(KILL, self, number(&rest), 0, 0, 0, 0);
 		} else if (starts(*argument, "append=", &rest)) {
 			/* append=PATH: open with O_WRONLY|O_CREAT|O_APPEND */
-			if ((long)call(OPEN, (word)rest, 02101, 0600, 0, 0, 0) < 0)
+			if ((long)open_to(rest, 02101, 0600) < 0)
 				fail();
 		} else if (starts(*argument, "exec=", &rest)) {
 			/* exec=PATH: the steps that follow are the new program's. */
@@ -241,5 +329,3 @@ void start(word *stack_pointer)
 	run(arguments + 1);
 	call(EXIT_GROUP, 0, 0, 0, 0, 0, 0);
 }
-
-__asm__(".globl _start\n_start: mov %rsp, %rdi\nand $-16, %rsp\ncall start\n");

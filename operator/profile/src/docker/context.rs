@@ -183,10 +183,13 @@ const ARCHES: &[(&str, Arch)] = &[
     ("sheb", Arch::Sheb),
 ];
 
-/// The architecture that a word of a condition means.
+/// The architecture that a word of a condition means. Podman holds libseccomp's words against the node's, Docker Go's own (`386`).
+///
+/// Source: `setupSeccomp` in moby's `profiles/seccomp/seccomp_linux.go` takes `runtime.GOARCH` for the node's word.
 #[must_use]
 pub fn arch_of(name: &str) -> Option<Arch> {
-    ARCHES.iter().find(|(one, _)| *one == name).map(|(_, arch)| *arch)
+    let libseccomps = || ARCHES.iter().find(|(one, _)| *one == name).map(|(_, arch)| *arch);
+    libseccomps().or_else(|| Arch::from_goarch(name))
 }
 
 /// The word for an architecture, which Kubernetes and Go use too but for some of MIPS: `amd64`.

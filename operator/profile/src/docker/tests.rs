@@ -177,3 +177,14 @@ fn kernel_versions_are_two_numbers() {
         assert!(wrong.parse::<Kernel>().is_err(), "{wrong:?}");
     }
 }
+
+/// Docker's own word for a node of i386 is Go's, and Podman's is libseccomp's: neither is a mistake.
+#[test]
+fn an_architecture_goes_by_gos_name_and_by_libseccomps() {
+    for (name, arch) in
+        [("386", Arch::X86), ("x86", Arch::X86), ("mipsle", Arch::Mipsel), ("mipsel", Arch::Mipsel)]
+    {
+        assert_eq!(arch_of(name), Some(arch), "{name}");
+    }
+    assert_eq!(arch_name(Arch::X86), "x86");
+}

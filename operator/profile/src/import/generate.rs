@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    Example, Observed,
+    CallName, Example, Observed,
     observed::{MAX_VALUES, NAMESPACE_FLAGS, Values},
 };
 use crate::{
@@ -74,6 +74,11 @@ pub enum Note {
         /// The call.
         call: &'static str,
     },
+    /// Sockets are allowed of every domain, and nobody asked for those alone that were seen.
+    OpenDomains {
+        /// Whether the arguments of every such call were seen, so that it may be asked for.
+        seen: bool,
+    },
     /// Programs make namespaces by clone3 as well.
     Clone3,
     /// A call is answered with ENOSYS, so that callers make another one.
@@ -110,6 +115,14 @@ impl fmt::Display for Note {
             }
             Self::InBase { call } => {
                 write!(f, "{call} is allowed whatever its arguments: the runtime's own calls are among the base")
+            }
+            Self::OpenDomains { seen } => {
+                let remedy = if *seen {
+                    "--args socket allows those that were seen alone"
+                } else {
+                    "nothing here tells which were used; a trace does (`strace -f`, and import strace --args socket)"
+                };
+                write!(f, "socket is allowed with every domain, AF_VSOCK among them; {remedy}")
             }
             Self::Clone3 => f.write_str(
                 "clone3 is allowed whole, new namespaces included: its flags are in memory, where no filter sees them",
@@ -190,7 +203,23 @@ impl Observed {
             let changed = fall_back(&mut profile, &Baseline::strictest(), &architectures);
             notes.extend(changed.into_iter().map(Note::FallsBack));
         }
+        notes.extend(self.open_domains(&profile));
         Generated { profile, notes }
+    }
+
+    /// That sockets of domains are allowed that nobody was seen to use. Where rules for it were asked for, another note says why there are none.
+    fn open_domains(&self, profile: &Profile) -> Option<Note> {
+        const SOCKET: &str = "socket";
+        let is_socket = |name: &CallName| name.as_str() == SOCKET;
+        let mut whole = profile.syscalls.iter().filter(|rule| rule.args.is_empty());
+        if self.values().iter().any(|values| is_socket(&values.name))
+            || !whole.any(|rule| rule.names.iter().any(|name| name == SOCKET))
+        {
+            return None;
+        }
+        let name = CallName::find(SOCKET.as_bytes())?;
+        let called = self.calls().any(|(_, name, _)| is_socket(&name));
+        Some(Note::OpenDomains { seen: called && self.without_arguments(name) == 0 })
     }
 }
 

@@ -109,10 +109,7 @@ pub(super) fn with_rules(
     let exact = proof::failure(&parts, &result, &arches, wanted, Likeness::Outcome);
     match exact.and_then(|_| proof::failure(&parts, &result, &arches, wanted, Likeness::Action)) {
         None => Ok(result),
-        Some((call, arch)) => {
-            let profiles = having_rules(profiles, &call);
-            Err(MergeError::Inexpressible { call, arch, profiles })
-        }
+        Some((call, arch)) => Err(inexpressible(profiles, call, arch)),
     }
 }
 
@@ -132,14 +129,27 @@ fn index(profile: &Profile) -> BTreeMap<&str, Vec<usize>> {
 
 /// The profiles that have rules for a call, in words; all of them for one that others are made through.
 fn having_rules(profiles: &[NamedProfile<'_>], call: &str) -> String {
-    let names =
-        |profile: &Profile| profile.syscalls.iter().any(|rule| rule.names.iter().any(|one| one == call));
-    let mut having: Vec<&str> =
-        profiles.iter().filter(|one| names(one.profile)).map(|one| one.name).collect();
-    if having.is_empty() {
-        having = profiles.iter().map(|one| one.name).collect();
+    names_of(profiles, |rule| rule.names.iter().any(|one| one == call))
+}
+
+/// The profiles with a rule that is one of these, in words; all of them where none has.
+fn names_of(profiles: &[NamedProfile<'_>], is_one: impl Fn(&Rule) -> bool) -> String {
+    let having = |one: &&NamedProfile<'_>| one.profile.syscalls.iter().any(&is_one);
+    let mut names: Vec<&str> = profiles.iter().filter(having).map(|one| one.name).collect();
+    if names.is_empty() {
+        names = profiles.iter().map(|one| one.name).collect();
     }
-    having.join(" and ")
+    names.join(" and ")
+}
+
+fn inexpressible(profiles: &[NamedProfile<'_>], call: String, arch: Arch) -> MergeError {
+    let is_conditional = |rule: &Rule| !rule.args.is_empty() && rule.names.contains(&call);
+    MergeError::Inexpressible {
+        profiles: having_rules(profiles, &call),
+        conditional: names_of(profiles, is_conditional),
+        call,
+        arch,
+    }
 }
 
 struct Writer<'a> {
@@ -277,11 +287,12 @@ impl Writer<'_> {
     }
 
     fn failed(&self, failure: Failure, name: &str) -> MergeError {
-        let profiles = having_rules(self.profiles, name);
         match failure {
-            Failure::TooMany { call } => MergeError::TooMany { call, profiles },
+            Failure::TooMany { call } => {
+                MergeError::TooMany { call, profiles: having_rules(self.profiles, name) }
+            }
             Failure::Inexpressible { call, arch } | Failure::Contested { call, arch, .. } => {
-                MergeError::Inexpressible { call, arch, profiles }
+                inexpressible(self.profiles, call, arch)
             }
         }
     }

@@ -28,6 +28,7 @@ pub use provenance::{Contribution, Note};
 use crate::{
     Arch, Profile,
     compose::{FieldConflict, NamedProfile, unordered},
+    docker::arch_name,
     evaluate::{Outcome, Refusal, check_everywhere},
 };
 
@@ -61,8 +62,9 @@ pub enum MergeError {
     Field(#[from] Box<FieldConflict>),
     /// It is unsure what a profile does.
     #[error(
-        "{profile}: the rules for {call} leave open what happens on {arch}: give it rules that don't overlap, with EQ \
-         and MASKED_EQ alone or one condition each"
+        "{profile}: the rules for {call} leave open what happens on {node} nodes, where libseccomp decides between them: give it rules that \
+         don't overlap, with EQ and MASKED_EQ alone or one condition each, or one rule without conditions (`args`)",
+        node = arch_name(*arch)
     )]
     Contested {
         /// The profile.
@@ -74,8 +76,10 @@ pub enum MergeError {
     },
     /// No rules for a call were found that do what they should on every architecture.
     #[error(
-        "{call}: no rules do on {arch} what {profiles} say together: simplify their conditions on its arguments, or allow it \
-         without conditions in one of them"
+        "{call}: {profiles} can't be combined. {conditional} lets {call} through with some arguments alone, and with that no rules do on {node} \
+         nodes what all say together (a result is for amd64 and arm64 nodes alike). Give {call} one rule without conditions (`args`) there, or \
+         none if the program does without it, and run this again",
+        node = arch_name(*arch)
     )]
     Inexpressible {
         /// The call.
@@ -84,6 +88,8 @@ pub enum MergeError {
         arch: Arch,
         /// The profiles that have rules for it, in words.
         profiles: String,
+        /// Those of them whose rules have conditions, in words.
+        conditional: String,
     },
     /// Too many rules would be needed.
     #[error("{call}: {profiles} together take too many rules: simplify their conditions on its arguments")]

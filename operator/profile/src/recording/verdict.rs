@@ -217,7 +217,12 @@ impl fmt::Display for Gap {
                 )
             }
             Self::Away(absence) => {
-                write!(f, "{absence}, and is not in the recording; make another recording, and run it again")
+                let missing = if absence.has_pods() { ", and is not in the recording" } else { "" };
+                let remedy = match absence.until {
+                    Some(_) => "make another recording, and run it again",
+                    None => "see why daemonset/portcullis-recorder has no Ready pod there",
+                };
+                write!(f, "{absence}{missing}; {remedy}")
             }
             Self::Lost { container } => {
                 write!(f, "{container}: more was called than is known; record again in another recording")

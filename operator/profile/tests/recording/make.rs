@@ -362,8 +362,13 @@ fn one_that_was_told_to_stop_and_was_killed_is_not_told_to_be_deleted() {
 fn a_recorder_that_was_away_while_pods_came_and_went_leaves_no_complete_recording() {
     let mut tally = tally(&[("web", "", whole())]);
     assert!(verdict(&tally).is_complete());
-    let absence =
-        Absence { node: "n1".to_owned(), since: 100, until: 130, pods: vec!["web-7".to_owned()], others: 0 };
+    let absence = Absence {
+        node: "n1".to_owned(),
+        since: 100,
+        until: Some(130),
+        pods: vec!["web-7".to_owned()],
+        ..Absence::default()
+    };
     tally.absences.insert(absence);
     let judged = verdict(&tally);
     assert_eq!(judged.gaps[0].reason(), "RecorderAway");
@@ -373,6 +378,17 @@ fn a_recorder_that_was_away_while_pods_came_and_went_leaves_no_complete_recordin
     {
         assert!(said.contains(words), "{words:?} is missing: {said}");
     }
+}
+
+#[test]
+fn a_recording_of_which_nobody_can_know_whether_a_pod_is_missing_is_not_complete() {
+    let mut tally = tally(&[("web", "", whole())]);
+    let absence = Absence { node: "n1".to_owned(), until: Some(130), unnoted: true, ..Absence::default() };
+    tally.absences.insert(absence);
+    let judged = verdict(&tally);
+    assert_eq!(judged.gaps[0].reason(), "RecorderAway");
+    let said = judged.gaps[0].to_string();
+    assert!(said.ends_with("nobody can know; make another recording, and run it again"), "{said}");
 }
 
 /// Seen without a filter, a program starts threads by clone3 and never calls clone: with the default's answer to clone3 it does.

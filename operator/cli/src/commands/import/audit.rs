@@ -106,6 +106,9 @@ pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdic
         Output::Cr => Form::Cr,
     };
     let generated = log.observed().profile(&generation);
+    for note in &generated.notes {
+        console::note(&note.to_string());
+    }
     let origin = Origin { kind: "audit records", files: files.clone(), found };
     options.write(&generated.profile, form, &origin, to_look_at(), console.document())?;
     Ok(Verdict::Yes)

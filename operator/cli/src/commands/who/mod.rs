@@ -16,7 +16,6 @@ use serde::Serialize;
 use crate::{
     cluster::{
         self, Cluster, Connection, Everywhere, Scope,
-        failure::FailureKind,
         pod::{self, Confinement},
         profiles,
         sandbox::RuntimeClasses,
@@ -117,19 +116,8 @@ struct Summary {
 }
 
 async fn gather(cluster: &Cluster, scope: &Scope, arguments: &Arguments) -> Result<(Report, Vec<String>)> {
-    let (profiles, mut notes) = match profiles::list(cluster, scope).await {
-        Ok((profiles, notes)) => (Some(profiles), notes),
-        // What confines a container is to be seen without Portcullis too.
-        Err(error)
-            if matches!(
-                FailureKind::of_attempt(&error),
-                FailureKind::NotInstalled | FailureKind::Forbidden
-            ) =>
-        {
-            (None, vec![format!("profiles are not named: {error:#}")])
-        }
-        Err(error) => return Err(error),
-    };
+    // What confines a container is to be seen without Portcullis too.
+    let (profiles, mut notes) = profiles::list_if_allowed(cluster, scope, "profiles are not named").await?;
     let paths = profiles.as_deref().map(Paths::of);
     let known = profiles.as_deref().zip(paths.as_ref());
     let (mut counts, mut waiting) = (BTreeMap::<Key, usize>::new(), BTreeMap::<_, usize>::new());

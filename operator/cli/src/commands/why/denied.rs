@@ -13,7 +13,7 @@ const PROGRAM_START: &[&str] = &["brk", "mmap", "mprotect", "openat", "read", "c
 
 /// A call that is denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DeniedCall {
+pub(in crate::commands) struct DeniedCall {
     pub(super) name: &'static str,
     /// Whether a rule names it, so that another rule that allows it would not help.
     pub(super) by_rule: bool,
@@ -21,11 +21,11 @@ pub(super) struct DeniedCall {
 
 /// What a profile does to a start on one architecture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Starts {
+pub(in crate::commands) struct Starts {
     /// Why no runtime loads the profile, where none does.
-    pub(super) refusal: Option<String>,
+    pub(in crate::commands) refusal: Option<String>,
     /// Calls of the runtime without which no container starts.
-    pub(super) by_runtime: Vec<DeniedCall>,
+    pub(in crate::commands) by_runtime: Vec<DeniedCall>,
     /// Calls that nearly every program makes before its own code.
     pub(super) by_program: Vec<DeniedCall>,
     /// Calls of the runtime without which nothing can be executed in the container.
@@ -33,7 +33,7 @@ pub(super) struct Starts {
 }
 
 impl Starts {
-    pub(super) fn under(profile: &Profile, arch: Arch, no_new_privs: bool) -> Self {
+    pub(in crate::commands) fn under(profile: &Profile, arch: Arch, no_new_privs: bool) -> Self {
         let evaluator = match Evaluator::new(profile, Runtime::Runc, arch) {
             Ok(evaluator) => evaluator,
             Err(refusal) => return Self { refusal: Some(refusal.to_string()), ..Self::default() },

@@ -1,6 +1,6 @@
 //! `why`: why a pod does not start, or not stay, under its profile.
 
-mod denied;
+pub(in crate::commands) mod denied;
 mod diagnosis;
 
 use std::{collections::BTreeSet, io::Write};
@@ -267,30 +267,15 @@ async fn gather(cluster: &Cluster, arguments: &Arguments) -> Result<(Report, Vec
             (pods, Report { containers: Vec::new(), refused })
         }
     };
-    let profiles = match profiles::list(cluster, &Scope::Namespace(cluster.namespace.clone())).await {
-        Ok((profiles, more)) => {
-            notes.extend(more);
-            Some(profiles)
-        }
-        Err(error)
-            if matches!(
-                FailureKind::of_attempt(&error),
-                FailureKind::NotInstalled | FailureKind::Forbidden
-            ) =>
-        {
-            notes.push(format!("profiles are not read: {error:#}"));
-            None
-        }
-        Err(error) => return Err(error),
-    };
+    let scope = Scope::Namespace(cluster.namespace.clone());
+    let (profiles, more) = profiles::list_if_allowed(cluster, &scope, "profiles are not read").await?;
+    notes.extend(more);
     let paths = profiles.as_deref().map(Paths::of);
-    let mut known = Known { profiles: profiles.as_deref().zip(paths.as_ref()), arch: platform::host_arch() };
+    let profiles = profiles.as_deref().zip(paths.as_ref());
     for pod in &pods {
         let of_pod = format!("involvedObject.kind=Pod,involvedObject.name={}", pod.name_any());
         let events = warnings(cluster, &of_pod, &mut notes).await?;
-        if let Some(node) = &pod.spec.node_name {
-            known.arch = arch_of(cluster, node, &mut notes).await?.unwrap_or(known.arch);
-        }
+        let known = Known { profiles, arch: arch_of(cluster, pod, &mut notes).await? };
         for container in pod::containers(pod) {
             if arguments.container.as_ref().is_some_and(|wanted| wanted != container.name) {
                 continue;
@@ -442,21 +427,23 @@ fn is_of(said: &Said, workload: &Workload) -> bool {
         || (said.kind == below && made.is_some_and(|rest| !rest.contains('-')))
 }
 
-/// The architecture of a node; none where it may not be read.
-async fn arch_of(cluster: &Cluster, node: &str, notes: &mut Vec<String>) -> Result<Option<Arch>> {
+/// The architecture that a pod's profiles are judged for: its node's, or this machine's where the pod has none or the node can't be read.
+async fn arch_of(cluster: &Cluster, pod: &SlimPod, notes: &mut Vec<String>) -> Result<Arch> {
+    let Some(node) = &pod.spec.node_name else { return Ok(platform::host_arch()) };
     let attempt = Attempt::new::<Node>("get", None);
     let found = Api::<Node>::all(cluster.client.clone()).get(node).await;
     match found.map_err(|error| attempt.failed(&error)) {
         Ok(node) => {
             let info = node.status.and_then(|status| status.node_info);
-            Ok(info.and_then(|info| platform::parse_arch(&info.architecture).ok()))
+            let arch = info.and_then(|info| Arch::from_goarch(&info.architecture));
+            Ok(arch.unwrap_or_else(platform::host_arch))
         }
         // Users of one namespace have no right to nodes, and a node that is gone is no reason to say nothing.
         Err(error)
             if matches!(FailureKind::of_attempt(&error), FailureKind::Forbidden | FailureKind::NotFound) =>
         {
             notes.push(format!("the profile is judged for {}: {error:#}", platform::host_arch()));
-            Ok(None)
+            Ok(platform::host_arch())
         }
         Err(error) => Err(error),
     }

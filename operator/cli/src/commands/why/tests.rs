@@ -261,3 +261,39 @@ fn targets_are_named_as_kubectl_names_them() {
     assert!(parse("svc/web").unwrap_err().contains("deploy/"));
     assert!(parse("deploy/").is_err());
 }
+
+/// Regression: a pod on a node that can't be read was judged for the previous pod's node, though the note named this machine.
+#[tokio::test]
+async fn a_pod_on_a_node_that_can_not_be_read_is_judged_for_this_machine() {
+    let other = match platform::host_arch() {
+        Arch::Aarch64 => ("amd64", Arch::X86_64),
+        _ => ("arm64", Arch::Aarch64),
+    };
+    let cluster = fake::cluster(move |asked: Asked| match asked.path.rsplit('/').next() {
+        Some("known") => {
+            let info = json!({"architecture": other.0, "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
+                "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "operatingSystem": "linux", "osImage": "",
+                "systemUUID": ""});
+            let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "known"}, "status": {"nodeInfo": info}});
+            (StatusCode::OK, node)
+        }
+        _ => {
+            let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404,
+                "message": "nodes \"gone\" not found", "details": {"name": "gone", "kind": "nodes"}});
+            (StatusCode::NOT_FOUND, status)
+        }
+    });
+    let mut notes = Vec::new();
+    let mut judged = Vec::new();
+    for node in ["known", "gone"] {
+        let mut pod = pod("web", WEB, &waiting("CreateContainerError", NO_FILE));
+        pod["spec"]["nodeName"] = json!(node);
+        let pod: SlimPod = serde_json::from_value(pod).unwrap();
+        judged.push(arch_of(&cluster, &pod, &mut notes).await.unwrap());
+    }
+    assert_eq!(judged, [other.1, platform::host_arch()]);
+    assert!(
+        notes[0].starts_with(&format!("the profile is judged for {}", platform::host_arch())),
+        "{notes:?}"
+    );
+}

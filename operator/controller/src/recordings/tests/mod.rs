@@ -4,6 +4,7 @@ mod invitations;
 mod output;
 mod requests;
 mod steps;
+mod unrecorded;
 
 use k8s_openapi::jiff::Timestamp;
 use portcullis_api::{INVITED_ANNOTATION, SeccompRecording, SeccompRecordingPart, SeccompRecordingPartSpec};
@@ -15,6 +16,7 @@ use portcullis_profile::{
 use serde_json::{Value, json};
 
 use super::Key;
+use crate::nodes::AgentPod;
 
 const BEGIN: i64 = 1_795_000_000;
 
@@ -75,6 +77,11 @@ fn part(node: &str, version: &str, seen: &[(&str, Observation)]) -> SeccompRecor
     let mut part = object(node, version, spec);
     part.metadata.annotations = Some([(INVITED_ANNOTATION.to_owned(), "uid-1".to_owned())].into());
     part
+}
+
+/// The pod of a recorder.
+fn recorder(node: &str, ready: bool) -> AgentPod {
+    AgentPod { node: Some(node.to_owned()), ready }
 }
 
 /// The part by which a node's recorder asks.

@@ -34,6 +34,7 @@ impl Scenario {
         recordings.change(|picture| picture.recording_applied(key(), read(&recording(spec))));
         let seen = part("n1", "1", &[("suite", saw(&[("read", 5), ("write", 1)], 0))]);
         recordings.change(|picture| picture.part_applied(seen));
+        recordings.change(|picture| picture.recorder_applied("recorder-n1".to_owned(), recorder("n1", true)));
         recordings.change(|picture| picture.all_synced());
         tokio::spawn(work::run(recordings.clone()));
         Self { recordings, server, process }
@@ -277,4 +278,29 @@ async fn the_part_of_a_node_that_is_gone_is_written_down_before_it_is_deleted() 
     tokio::time::sleep(Duration::from_secs(3600)).await;
     tick.abort();
     scenario.rests(Duration::ZERO).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pods_of_a_recording_are_looked_for_while_a_node_has_no_recorder() {
+    let mut scenario = Scenario::new(&json!({}));
+    scenario.status().await;
+    let recorder = |ready| super::recorder("n1", ready);
+    scenario.recordings.change(|picture| picture.recorder_applied("recorder-n1".to_owned(), recorder(false)));
+    let pods = "GET /api/v1/namespaces/shop/pods";
+    let pod = |name: &str, node: &str| {
+        let metadata = json!({"name": name, "uid": name, "creationTimestamp": at(0).to_string()});
+        json!({"metadata": metadata, "spec": {"nodeName": node}, "status": {"phase": "Running"}})
+    };
+    let list =
+        |items: &[Value]| json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
+    scenario.asked(pods).await.answer(&list(&[pod("web-1", "n1"), pod("web-2", "n2")]));
+    // It is gone at the next look, so the recorder, once it is back, finds it no more.
+    scenario.asked(pods).await.answer(&list(&[]));
+    let status = scenario.status().await;
+    assert_eq!(status["unrecorded"][0]["pods"], json!([{"name": "web-1", "uid": "web-1"}]));
+    scenario.recordings.change(|picture| picture.recorder_applied("recorder-n1".to_owned(), recorder(true)));
+    scenario.asked(pods).await.answer(&list(&[]));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(scenario.status().await["unrecorded"][0]["until"].is_string());
+    scenario.rests(Duration::from_secs(3600)).await;
 }

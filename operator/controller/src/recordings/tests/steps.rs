@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use super::*;
 use crate::recordings::{
     output::Made,
-    picture::{GONE_FOR, Picture, STATUS_PACE, Step},
+    parts::GONE_FOR,
+    picture::{Picture, STATUS_PACE, Step},
 };
 
 pub(super) struct Scene {
     pub(super) picture: Picture,
-    here: HashSet<String>,
+    pub(super) here: HashSet<String>,
     begun: Instant,
     /// Seconds since then.
     pub(super) now: u64,
@@ -23,6 +24,9 @@ impl Scene {
     pub(super) fn new(spec: &Value) -> Self {
         let mut picture = Picture::new(2);
         picture.recording_applied(key(), read(&recording(spec)));
+        for node in ["n1", "n2"] {
+            picture.recorder_applied(format!("recorder-{node}"), recorder(node, true));
+        }
         picture.all_synced();
         let here = ["n1", "n2"].map(str::to_owned).into();
         Self { picture, here, begun: Instant::now(), now: 0 }
@@ -60,7 +64,7 @@ fn said(status: &RecordingStatus, kind: &str) -> (String, String, String) {
     (condition.status.clone(), condition.reason.clone(), condition.message.clone())
 }
 
-fn words(status: &RecordingStatus, kind: &str) -> [String; 2] {
+pub(super) fn words(status: &RecordingStatus, kind: &str) -> [String; 2] {
     let (status, reason, _) = said(status, kind);
     [status, reason]
 }
@@ -406,7 +410,7 @@ fn a_recording_whose_recorder_was_away_is_not_complete() {
         since: 1_795_000_000,
         until: 1_795_000_030,
         pods: vec!["web-9".to_owned()],
-        others: 0,
+        ..RecordedAbsence::default()
     }];
     scene.picture.part_applied(away);
     let status = scene.status();

@@ -138,7 +138,7 @@ pub(super) fn read<'l>(payload: &Payload<'l>) -> Result<Record<'l>, Reason> {
     let program =
         program(fields.exe.and_then(name), || fields.comm.and_then(name)).ok_or(Reason::NoRecord)?;
     let arch = architecture(hexadecimal(arch).ok_or(Reason::NoRecord)?).ok_or(Reason::UnknownNumber)?;
-    let number: i64 = text(syscall).and_then(|digits| digits.parse().ok()).ok_or(Reason::NoRecord)?;
+    let number = decimal(syscall).ok_or(Reason::NoRecord)?;
     let number = u32::try_from(number).map_err(|_| Reason::UnknownNumber)?;
     let arch = if arch == Arch::X86_64 && number & X32_BIT != 0 { Arch::X32 } else { arch };
     let name = CallName::numbered(arch, number);
@@ -177,7 +177,9 @@ const X32_BIT: u32 = 0x4000_0000;
 /// A name in quotes, or in hexadecimal; `(null)` is none.
 fn name(value: &[u8]) -> Option<Cow<'_, str>> {
     if let Some(quoted) = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) {
-        return Some(String::from_utf8_lossy(&quoted[..quoted.len().min(MAX_NAME)]));
+        let quoted = &quoted[..quoted.len().min(MAX_NAME)];
+        // Nearly all names are UTF-8, and to see that is faster than to look for what is not.
+        return Some(text(quoted).map_or_else(|| String::from_utf8_lossy(quoted), Cow::Borrowed));
     }
     if value.is_empty() || !value.len().is_multiple_of(2) {
         return None;
@@ -198,8 +200,19 @@ fn text(bytes: &[u8]) -> Option<&str> {
 }
 
 fn hexadecimal(digits: &[u8]) -> Option<u32> {
-    let digits = text(digits)?;
-    digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())?
+    let (first, rest) = digits.split_first()?;
+    let digit = |byte: &u8| char::from(*byte).to_digit(16);
+    rest.iter().try_fold(digit(first)?, |number, byte| number.checked_mul(16)?.checked_add(digit(byte)?))
+}
+
+/// A call's number, which may be -1.
+fn decimal(digits: &[u8]) -> Option<i64> {
+    /// As many digits surely fit.
+    const MAX_FAST: usize = 9;
+    if digits.len() > MAX_FAST || digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return text(digits)?.parse().ok();
+    }
+    Some(digits.iter().fold(0, |number, byte| number * 10 + i64::from(byte - b'0')))
 }
 
 /// `SECCOMP_RET_*` of include/uapi/linux/seccomp.h; the low word is data.
@@ -246,4 +259,26 @@ fn architecture(token: u32) -> Option<Arch> {
         _ => return None,
     };
     Some(arch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The standard library's own reading is the measure.
+    #[test]
+    fn numbers_are_read_as_the_standard_library_reads_them() {
+        let long = "0".repeat(40) + "7f";
+        for digits in ["", "0", "7FfC0000", "ffffffff", "100000000", "+1", "-1", "g", " 1", "1 ", &long] {
+            let signless = !digits.starts_with('+');
+            let measure = signless.then(|| u32::from_str_radix(digits, 16).ok()).flatten();
+            assert_eq!(hexadecimal(digits.as_bytes()), measure, "{digits:?}");
+        }
+        for digits in
+            ["", "0", "-1", "+7", "41", "999999999", "1000000000", "99999999999999999999", "4 1", "0x4"]
+        {
+            assert_eq!(decimal(digits.as_bytes()), digits.parse().ok(), "{digits:?}");
+        }
+        assert_eq!((hexadecimal(b"\xff"), decimal(b"\xff")), (None, None));
+    }
 }

@@ -49,8 +49,16 @@ impl Committed {
         let named = |place: &Place| {
             place.field("metadata").and_then(|field| field.value.word("name")).unwrap_or_default().to_owned()
         };
-        let mut found: Vec<Place> = places::documents(&text)?.into_iter().filter(is_profile).collect();
+        let mut all = places::documents(&text)?;
+        let mut found: Vec<Place> = all.extract_if(.., |place| is_profile(place)).collect();
         let names: Vec<String> = found.iter().map(named).collect();
+        if found.is_empty() && all.iter().any(|place| place.field("defaultAction").is_some()) {
+            bail!(
+                "holds a profile as runtimes or Docker read it, and --update changes a {KIND} of {GROUP}/{VERSION} in its place: make one of it \
+                 with `kubectl seccomp convert --to cr --name NAME FILE > web.yaml`, where --cap, --cap-drop, --kernel and --arch say which container \
+                 Docker's format is read for, and name that file here"
+            );
+        }
         if found.is_empty() {
             bail!(
                 "holds no {KIND} of {GROUP}/{VERSION} (what is inside of a List does not count): write one first, with \
@@ -315,6 +323,13 @@ kind: Other
         assert!(
             find("kind: ConfigMap\n", None).unwrap_err().to_string().starts_with("holds no SeccompProfile")
         );
+        for document in [
+            r#"{"defaultAction": "SCMP_ACT_ERRNO", "archMap": [], "syscalls": []}"#,
+            "defaultAction: SCMP_ACT_ERRNO\n",
+        ] {
+            let error = find(document, None).unwrap_err().to_string();
+            assert!(error.contains("kubectl seccomp convert --to cr --name NAME FILE"), "{error}");
+        }
         let error =
             find(&FILE.replace("defaultAction: SCMP_ACT_ERRNO", "defaultAction: [1]"), None).unwrap_err();
         assert!(error.to_string().starts_with("the SeccompProfile can't be read: "), "{error}");

@@ -83,6 +83,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     baseline: Chosen,
     #[command(flatten)]
+    format: platform::Container,
+    #[command(flatten)]
     connection: Connection,
 }
 
@@ -98,7 +100,7 @@ enum Form {
 }
 
 pub(super) fn run(arguments: &Arguments, console: &mut Console) -> Result<Verdict> {
-    let container = platform::usual_container(platform::host_arch());
+    let container = arguments.format.on(platform::host_arch());
     let baseline = arguments.baseline.read(arguments.update.as_deref(), &container)?;
     cluster::with(&arguments.connection, async |cluster| {
         let mut recording = recordings::find(&cluster, &arguments.recording).await?;

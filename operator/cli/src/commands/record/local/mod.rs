@@ -16,6 +16,7 @@ use crate::{
     baseline::Chosen,
     cluster::connection::{Limit, duration},
     console::Console,
+    platform,
     verdict::Verdict,
 };
 
@@ -82,6 +83,8 @@ pub(super) struct LocalArguments {
     baseline: Chosen,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    format: platform::Container,
     /// This process is to become the command: what `linux::command` starts.
     #[arg(long, hide = true, requires = "command")]
     become_by: Option<OsString>,

@@ -11,6 +11,7 @@ use portcullis_api::{ProfileSpec, RecordedFrom};
 use portcullis_profile::{
     Action, Baseline, Profile, Rule,
     compose::NamedProfile,
+    docker::Context,
     evaluate::{Outcome, Passage},
     import::Generation,
     merge,
@@ -45,8 +46,8 @@ impl<'a> Order<'a> {
     /// Reads what is needed besides the recording.
     pub(super) fn new(arguments: &'a LocalArguments, user: Option<User>) -> Result<Self> {
         let generation = arguments.options.generation()?;
-        let earlier = act(user.as_ref(), || earlier(arguments))?;
-        let container = platform::usual_container(platform::host_arch());
+        let container = arguments.format.on(platform::host_arch());
+        let earlier = act(user.as_ref(), || earlier(arguments, &container))?;
         let baseline =
             act(user.as_ref(), || arguments.baseline.read(arguments.merge.as_deref(), &container))?;
         Ok(Self { arguments, generation, earlier, user, baseline })
@@ -57,8 +58,8 @@ impl<'a> Order<'a> {
         !self.generation.base.is_empty()
     }
 
-    /// Makes the profile and writes it.
-    pub(super) fn deliver(&self, tally: &Tally, origin: &Origin, console: &mut Console) -> Result<()> {
+    /// Makes the profile and writes it. Gives it too.
+    pub(super) fn deliver(&self, tally: &Tally, origin: &Origin, console: &mut Console) -> Result<Profile> {
         let made = self.make(tally)?;
         let profile = self.merge(&made)?;
         let spec = ProfileSpec { recorded_from: Some(RecordedFrom::of(None, tally)), ..to_look_at() };
@@ -77,7 +78,7 @@ impl<'a> Order<'a> {
             }
             None => console.document().write_all(&document)?,
         }
-        Ok(())
+        Ok(profile)
     }
 
     fn make(&self, tally: &Tally) -> Result<Profile> {
@@ -130,7 +131,7 @@ impl<'a> Order<'a> {
 }
 
 /// What is added to; and whether there is a place for the profile.
-fn earlier(arguments: &LocalArguments) -> Result<Vec<Loaded>> {
+fn earlier(arguments: &LocalArguments, container: &Context) -> Result<Vec<Loaded>> {
     if let Some(file) = &arguments.file {
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
@@ -143,7 +144,7 @@ fn earlier(arguments: &LocalArguments) -> Result<Vec<Loaded>> {
             console::note(&format!("{} is not there yet: this run makes it", file.display()));
             Ok(Vec::new())
         }
-        Some(file) => input::profiles(file),
+        Some(file) => input::profiles_for(file, container),
         None => Ok(Vec::new()),
     }
 }

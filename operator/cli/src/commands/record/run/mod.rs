@@ -234,7 +234,7 @@ impl Run<'_> {
 /// When recorders were away during a run.
 fn absences_since(tally: &Tally, begun_at: Timestamp) -> impl Iterator<Item = &Absence> {
     let begun_at = u64::try_from(begun_at.as_second()).unwrap_or_default();
-    tally.absences.iter().filter(move |absence| absence.until >= begun_at)
+    tally.absences.iter().filter(move |absence| !absence.is_over_at(begun_at))
 }
 
 /// Some names, so that a line stays one.

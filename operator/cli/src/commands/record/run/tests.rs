@@ -285,7 +285,7 @@ fn a_run_is_named_as_a_label_can_be() {
 
 #[test]
 fn a_run_speaks_of_the_absences_of_its_own_time() {
-    let absence = |until| Absence { node: "n1".to_owned(), until, ..Absence::default() };
+    let absence = |until| Absence { node: "n1".to_owned(), until: Some(until), ..Absence::default() };
     let tally = Tally { absences: [absence(90), absence(110)].into(), ..Tally::default() };
     let begun_at = Timestamp::from_second(100).unwrap();
     assert_eq!(absences_since(&tally, begun_at).collect::<Vec<_>>(), [&absence(110)]);

@@ -31,6 +31,10 @@ const LONG: Duration = Duration::from_secs(10);
 /// How many digits of an id people read.
 const SHORT: usize = 12;
 
+/// Why a profile that a runtime starts under with no_new_privs may not do without it, and the remedy.
+pub(super) const MORE_CALLS: &str = "without, the runtime loads the filter earlier and needs more calls; add those with `kubectl seccomp \
+                                     runtime-base --runtime runc | kubectl seccomp merge FILE -`";
+
 /// A container that is recorded.
 struct Watched {
     id: ContainerId,
@@ -67,13 +71,14 @@ pub(super) fn run(
     let since = Instant::now();
     let end = watched.until_the_end(limit.and_then(|Limit(time)| time), &signals)?;
     let never_started = watched.cgroup.is_none();
-    let has_no_new_privs = watched.no_new_privs == Some(true);
+    let (no_new_privs, was_missed) = (watched.no_new_privs, watched.start != Start::ContainerExec);
     let (observation, runtime) = watched.finish()?;
     let short = id.to_string().chars().take(SHORT).collect::<String>();
     match end {
+        End::Ended => {}
+        _ if never_started => {}
         End::Asked => console::note("the recording ends; the container goes on"),
         End::TimeIsOver => console::note("the time is over; the container goes on"),
-        End::Ended => {}
     }
     if observation.containers == 0 && never_started {
         bail!(
@@ -85,6 +90,12 @@ pub(super) fn run(
     if observation.containers == 0 {
         bail!(
             "container {short}: it made no call while it was recorded: record it for longer, or from its start on"
+        );
+    }
+    if observation.calls.is_empty() && !was_missed {
+        bail!(
+            "container {short}: its runtime made it, and its program did not start, so there is nothing to make a profile of: see what the \
+             runtime says (`podman logs`, `docker inspect`, `crictl inspect`), and start it again while this waits"
         );
     }
     let subject = Subject { container: short.clone(), ..Subject::default() };
@@ -99,12 +110,18 @@ pub(super) fn run(
              --with-runtime-base",
         );
     }
-    if has_runtimes_calls && has_no_new_privs {
-        console::note(
-            "the container ran with no_new_privs (allowPrivilegeEscalation: false), and with this profile it starts only so: without, \
-             the runtime loads the filter earlier and needs more calls; add those with `kubectl seccomp runtime-base --runtime runc | \
-             kubectl seccomp merge FILE -`",
-        );
+    let needs_it = match (has_runtimes_calls, no_new_privs) {
+        (true, Some(false)) => None,
+        (true, Some(true)) => Some("the container ran with no_new_privs"),
+        (true, None) => Some("it was not seen whether the container ran with no_new_privs, and if it did"),
+        // Those of a container without a filter are added for either.
+        (false, _) => (order.has_runtime_base() && was_missed)
+            .then_some("the runtime's calls are those that it makes with no_new_privs"),
+    };
+    if let Some(why) = needs_it {
+        console::note(&format!(
+            "{why} (allowPrivilegeEscalation: false), a container starts with this profile only so: {MORE_CALLS}"
+        ));
     }
     order.deliver(&tally, &origin, console)?;
     let what = format!("container {short}");

@@ -12,14 +12,20 @@ mod summary;
 pub(super) mod user;
 
 use anyhow::{Context as _, Result};
-use portcullis_profile::recording::{Observation, Platform, Subject, Tally};
+use portcullis_profile::{
+    Profile,
+    recording::{Observation, Platform, Subject, Tally},
+};
 
-use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals, user::User};
+use self::{
+    container::MORE_CALLS, ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals, user::User,
+};
 use super::{LocalArguments, Method, product::Order};
 use crate::{
     cluster::connection::Limit,
-    commands::import::origin::Origin,
+    commands::{import::origin::Origin, why::denied::Starts},
     console::{self, Console},
+    platform,
     verdict::Verdict,
 };
 
@@ -70,13 +76,34 @@ fn run_command(arguments: &LocalArguments, order: &Order<'_>, console: &mut Cons
     let tally = tally(subject, &observation, String::new());
     let origin =
         Origin { kind: means, files: vec![name.clone().into()], found: summary::found(&observation) };
-    order.deliver(&tally, &origin, console)?;
+    let profile = order.deliver(&tally, &origin, console)?;
+    if let Some(said) = of_starts(&profile) {
+        console::note(&said);
+    }
     summary::say(&summary::Told { what: &name, means, took, tally: &tally, exit }, console);
     Ok(match exit.map(summary::code) {
         // Of a command that was asked to end, how it did so says nothing.
         Some(code) if code != 0 && !time_is_over => Verdict::Exited(code),
         _ if observation.losses.is_none() => Verdict::Yes,
         _ => Verdict::Incomplete,
+    })
+}
+
+/// What keeps a container from being started under a profile that was made of a command, where something does.
+fn of_starts(profile: &Profile) -> Option<String> {
+    let starts = |no_new_privs| {
+        let starts = Starts::under(profile, platform::host_arch(), no_new_privs);
+        starts.refusal.is_none() && starts.by_runtime.is_empty()
+    };
+    if !starts(true) {
+        let said = "runc starts no container under this profile, because it makes calls of its own there that the command did not: add those with \
+                    --with-runtime-base runc";
+        return Some(said.to_owned());
+    }
+    (!starts(false)).then(|| {
+        format!(
+            "runc starts a container under this profile with no_new_privs (allowPrivilegeEscalation: false) alone: {MORE_CALLS}"
+        )
     })
 }
 
