@@ -14,6 +14,7 @@ pub(super) mod user;
 use anyhow::{Context as _, Result};
 use portcullis_profile::recording::{Observation, Platform, Subject, Tally};
 
+pub(in crate::commands) use self::container::processes as processes_of_container;
 use self::{ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals, user::User};
 use super::{LocalArguments, Method, product::Order};
 use crate::{
