@@ -85,8 +85,9 @@ fn every_command_has_examples_and_each_of_them_works() {
                 format!("{line} ").contains(&own),
                 "{command} shows an example of another command: {line}"
             );
-            // Containers are for the tests that have a runtime.
-            let elsewhere = ["registry.example.com", "kubectl get ", "kubectl apply ", "--container "];
+            // Containers are for the tests that have a runtime, processes for those that have one under a filter.
+            let elsewhere =
+                ["registry.example.com", "kubectl get ", "kubectl apply ", "--container ", "--pid "];
             if help.contains("--kubeconfig") || elsewhere.iter().any(|word| line.contains(word)) {
                 continue;
             }

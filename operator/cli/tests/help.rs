@@ -73,7 +73,7 @@ fn an_unknown_flag_is_no_file_name() {
         ),
         (
             &["runtime-base", "--cap", "BPF"],
-            Some("tip: '--cap' is a flag of lint, explain, diff, convert, apply, push and "),
+            Some("tip: '--cap' is a flag of lint, explain, diff, filter, convert, apply and "),
         ),
         (&["diff", "--traced-on=arm64", "a", "b"], Some("tip: '--traced-on' is a flag of import strace\n")),
         (&["lint", "-X", "a"], None),

@@ -1,4 +1,4 @@
-//! The seccomp model: parse, lint, render, compose, compare and evaluate OCI seccomp profiles.
+//! The seccomp model: parse, lint, render, compose, compare and evaluate OCI seccomp profiles, and read the kernel's programs.
 //!
 //! This crate has no I/O, no async and knows nothing of Kubernetes.
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ pub mod docker;
 pub mod errno;
 pub mod evaluate;
 pub mod explain;
+pub mod filter;
 mod goarch;
 pub mod import;
 pub mod lint;

@@ -6,13 +6,17 @@
 //!
 //! It stops each task twice a call, so it costs far more than the probe; docs/recording.md says how much. Other than the probe it
 //! sees a call before the program's own filter does, so it counts what that filter denies as well.
+//!
+//! [`filters`] reads the seccomp filters that a task is under, which takes root.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod error;
+mod filters;
 mod request;
 mod rights;
 mod seen;
 mod tracer;
 
 pub use error::Error;
+pub use filters::{Filter, Unread, filters};
 pub use tracer::{Progress, Tracer};

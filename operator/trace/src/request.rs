@@ -6,6 +6,7 @@
 
 use std::io;
 
+use portcullis_profile::{filter::INSTRUCTION_BYTES, program::MAX_INSTRUCTIONS};
 use rustix::process::Pid;
 
 /// `PTRACE_EVENT_*` and their options: include/uapi/linux/ptrace.h.
@@ -51,6 +52,11 @@ pub(crate) const EXIT: u8 = 2;
 pub(crate) fn seize(pid: Pid) -> io::Result<()> {
     let options = usize::try_from(OPTIONS).unwrap_or_default();
     request(libc::PTRACE_SEIZE, pid, 0, options)
+}
+
+/// The same, of whose births and calls nothing is to be heard. It goes on when this process ends.
+pub(crate) fn seize_without_options(pid: Pid) -> io::Result<()> {
+    request(libc::PTRACE_SEIZE, pid, 0, 0)
 }
 
 /// Stops a traced task.
@@ -117,4 +123,39 @@ pub(crate) fn event_message(pid: Pid) -> io::Result<u64> {
     // SAFETY: the kernel writes one unsigned long at the address.
     let answer = unsafe { libc::ptrace(libc::PTRACE_GETEVENTMSG, pid.as_raw_pid(), 0, &raw mut message) };
     if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(message) }
+}
+
+/// `PTRACE_SECCOMP_GET_FILTER` and `PTRACE_SECCOMP_GET_METADATA` of include/uapi/linux/ptrace.h.
+const GET_FILTER: Kind = 0x420c;
+const GET_FILTER_METADATA: Kind = 0x420d;
+/// `SECCOMP_FILTER_FLAG_LOG` of include/uapi/linux/seccomp.h.
+const LOGS: u64 = 2;
+
+/// A stopped task's filter, into a buffer with room for the longest one: how many instructions it has. The oldest filter has index 0:
+/// ptrace(2) says that the newest has, and `get_nth_filter` in Linux' kernel/seccomp.c counts from the other end.
+#[expect(unsafe_code, reason = "the kernel writes into a buffer of ours")]
+pub(crate) fn filter(pid: Pid, index: usize, buffer: &mut [u8]) -> io::Result<usize> {
+    if buffer.len() < MAX_INSTRUCTIONS * INSTRUCTION_BYTES {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    // SAFETY: the kernel writes a filter at the address, which has at most as many instructions as the buffer has room for.
+    let answer = unsafe { libc::ptrace(GET_FILTER, pid.as_raw_pid(), index, buffer.as_mut_ptr()) };
+    usize::try_from(answer).map_err(|_| io::Error::last_os_error())
+}
+
+/// `struct seccomp_metadata` of include/uapi/linux/ptrace.h.
+#[repr(C)]
+struct Metadata {
+    index: u64,
+    flags: u64,
+}
+
+/// Whether the kernel logs what a stopped task's filter does.
+#[expect(unsafe_code, reason = "the kernel writes into a structure of ours")]
+pub(crate) fn filter_logs(pid: Pid, index: usize) -> io::Result<bool> {
+    let mut metadata = Metadata { index: index as u64, flags: 0 };
+    let size = size_of::<Metadata>();
+    // SAFETY: the kernel reads and writes at most `size` bytes at the address, and any bytes make a `Metadata`.
+    let answer = unsafe { libc::ptrace(GET_FILTER_METADATA, pid.as_raw_pid(), size, &raw mut metadata) };
+    if answer == -1 { Err(io::Error::last_os_error()) } else { Ok(metadata.flags & LOGS != 0) }
 }

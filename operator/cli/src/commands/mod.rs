@@ -6,6 +6,7 @@ pub(crate) mod completion;
 mod convert;
 mod diff;
 mod explain;
+mod filter;
 mod get;
 mod history;
 mod import;
@@ -44,6 +45,9 @@ pub(crate) enum Command {
     Explain(explain::Arguments),
     /// Say what two profiles do differently.
     Diff(diff::Arguments),
+    /// Say what the kernel enforces on a process, and how that stands to a profile.
+    #[command(long_about = filter::LONG)]
+    Filter(Box<filter::Arguments>),
     /// Write a profile in another format, or in its canonical form.
     Convert(convert::Arguments),
     /// Say how far profiles are, and who uses them.
@@ -107,6 +111,7 @@ impl Command {
             Self::Lint(arguments) => lint::run(&arguments, console),
             Self::Explain(arguments) => explain::run(&arguments, console),
             Self::Diff(arguments) => diff::run(&arguments, console),
+            Self::Filter(arguments) => filter::run(&arguments, console),
             Self::Convert(arguments) => convert::run(&arguments, console),
             Self::Status(arguments) => status::run(&arguments, console),
             Self::Who(arguments) => who::run(&arguments, console),

@@ -213,3 +213,36 @@ fn a_profile_of_a_command_says_under_what_a_container_starts() {
         assert!(!bundle.run(&container_id()).status.success(), "without no_new_privs");
     }
 }
+
+/// The filter in force is read while the container runs, by `filter --container`.
+#[test]
+fn the_filter_of_a_running_container_is_its_profiles() {
+    let bundle = Bundle::new();
+    let id = container_id();
+    bundle.configure_command(&["/bin/sleep", "60"], Some(permissive()));
+    fs::write(bundle.path().join("committed.json"), permissive().to_string()).expect("it is written");
+    let mut container = bundle.runc(&["run", &id]).spawn().expect("these tests need runc");
+    let filter = || {
+        Command::new(env!("CARGO_BIN_EXE_kubectl-seccomp"))
+            .args(["filter", "--container", &id, "--profile", "committed.json"])
+            .current_dir(bundle.path())
+            .output()
+            .expect("the binary can be run")
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // Until the filter is loaded there is none, and before that no container.
+    let answer = loop {
+        let answer = filter();
+        if answer.status.code() != Some(2) || std::time::Instant::now() > end {
+            break answer;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    };
+    let deleted = bundle.runc(&["delete", "--force", &id]).status().expect("runc runs");
+    container.wait().expect("it ends");
+    assert!(deleted.success());
+    assert_eq!(answer.status.code(), Some(0), "{}", String::from_utf8_lossy(&answer.stderr));
+    let out = String::from_utf8_lossy(&answer.stdout);
+    assert!(out.starts_with(&format!("container {}, process ", &id[..12])), "{out}");
+    assert!(out.contains("as committed"), "{out}");
+}

@@ -112,7 +112,7 @@ fn choices(test: Test) -> Vec<(u64, u64)> {
 }
 
 /// Masks and data of the aligned blocks that make up a range.
-pub(super) fn prefixes(from: u64, to: u64) -> Vec<(u64, u64)> {
+pub(crate) fn prefixes(from: u64, to: u64) -> Vec<(u64, u64)> {
     let mut blocks = Vec::new();
     let mut at = from;
     while at <= to {

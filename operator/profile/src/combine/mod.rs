@@ -7,6 +7,8 @@
 mod cube;
 mod generate;
 
+pub(crate) use cube::prefixes;
+
 use std::collections::{HashMap, HashSet, hash_map::Entry};
 
 use rustc_hash::FxHashMap;
@@ -335,6 +337,20 @@ impl Combination<'_> {
             agrees
         })
     }
+}
+
+/// Ways to write rules for one call, of which some may be wrong: libseccomp merges not all of them faithfully.
+pub(crate) fn ways_to_write(
+    name: &str,
+    rows: Vec<Row>,
+    otherwise: Outcome,
+    default: Outcome,
+) -> impl Iterator<Item = Vec<Rule>> {
+    let inputs = [Input { rows, default: otherwise }];
+    let own: &Outcomes<'_> = &|cases: &[Case]| cases.first().map_or(otherwise, |case| case.outcome);
+    let intervals = generate::by_intervals(name, &inputs, own, default);
+    let bits = generate::by_bits(name, &inputs, own, default, false);
+    [intervals, bits].into_iter().flatten().filter(|rules| rules.len() <= MAX_RULES)
 }
 
 /// The profile with some rules alone, and in them one name.

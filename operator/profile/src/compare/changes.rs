@@ -32,6 +32,12 @@ impl Change {
     pub const fn is_looser(self) -> bool {
         matches!(self, Self::OnlyInB | Self::Looser | Self::Mixed)
     }
+
+    /// Whether A lets a call, or an argument, get further than B does.
+    #[must_use]
+    pub const fn is_stricter(self) -> bool {
+        matches!(self, Self::OnlyInA | Self::Stricter | Self::Mixed)
+    }
 }
 
 /// A call with which two profiles do different things.
@@ -108,6 +114,14 @@ impl Changes {
             || self.names.iter().any(|one| one.change.is_looser())
             || self.architectures.iter().any(|one| one.in_b && one.calls > 0)
     }
+
+    /// Whether A lets a call, or an argument, get further than B does.
+    #[must_use]
+    pub fn is_stricter(&self) -> bool {
+        self.calls.iter().any(|call| call.change.is_stricter())
+            || self.names.iter().any(|one| one.change.is_stricter())
+            || self.architectures.iter().any(|one| !one.in_b && one.calls > 0)
+    }
 }
 
 /// Compares two profiles on nodes of an architecture, through every architecture that can be reached there.
@@ -124,42 +138,86 @@ pub fn changes(a: &Profile, b: &Profile, runtime: Runtime, native: Arch) -> Resu
     let kept = kept_privileges(&b, Some(&a), native, &budget);
     let mut changes = Changes { names, fields, kept, ..Changes::default() };
     for &arch in reachable(native) {
-        let lists = |evaluator: &Evaluator| evaluator.architectures().any(|one| one == arch);
-        match (lists(&a), lists(&b)) {
+        match (lists(&a, arch), lists(&b, arch)) {
             (false, false) => {}
-            (true, true) => {
-                for number in numbers(&a, &b, arch) {
-                    let (one, other) = (a.side(arch, number), b.side(arch, number));
-                    let listed = if arch == Arch::X32 { number | X32_BIT } else { number };
-                    let name = syscalls::name(arch, listed);
-                    if one.is_same(&other) {
-                        changes.same += usize::from(name.is_some());
-                        continue;
-                    }
-                    let mut comparison =
-                        Comparison { relation: Relation::Outcome, budget: &budget, found: Vec::new() };
-                    comparison.add(&one, &other, arch, number);
-                    let differences = comparison.found;
-                    if differences.is_empty() {
-                        changes.same += usize::from(name.is_some());
-                    } else {
-                        let change = change(&one, &other, &differences);
-                        changes.calls.push(CallChange { arch, number: listed, name, change, differences });
-                    }
-                }
-            }
-            (_, in_b) => {
-                let evaluator = if in_b { &b } else { &a };
-                let calls = syscalls::calls(arch).into_iter().flatten();
-                let through = calls.filter(|(_, number)| {
-                    let number = if arch == Arch::X32 { number & !X32_BIT } else { *number };
-                    evaluator.side(arch, number).lets_through()
-                });
-                changes.architectures.push(ArchChange { arch, in_b, calls: through.count() });
-            }
+            (true, true) => changes.add_calls(&a, &b, arch, &budget),
+            (_, in_b) => changes.add_architecture(&a, &b, arch, in_b),
         }
     }
     Ok(changes)
+}
+
+/// Compares what was compiled, calls alone. An architecture counts as listed by one where not all its calls get the same from both.
+pub(crate) fn changes_from_evaluators(
+    a: &Evaluator,
+    b: &Evaluator,
+    native: Arch,
+    budget: &Budget,
+) -> Changes {
+    let mut changes = Changes::default();
+    for &arch in reachable(native) {
+        match (lists(a, arch), lists(b, arch)) {
+            (false, false) => {}
+            (one, other) => {
+                let mut calls = Changes::default();
+                calls.add_calls(a, b, arch, budget);
+                if one == other || calls.calls.is_empty() {
+                    changes.calls.append(&mut calls.calls);
+                    // What both deny by not knowing the architecture is nobody's call.
+                    changes.same += if one && other { calls.same } else { 0 };
+                } else {
+                    changes.add_architecture(a, b, arch, other);
+                }
+            }
+        }
+    }
+    changes
+}
+
+/// Whether two filters do different things with a call, or may. `number` is without x32's bit.
+pub(crate) fn differs(a: &Evaluator, b: &Evaluator, arch: Arch, number: u32, budget: &Budget) -> bool {
+    let mut comparison = Comparison { relation: Relation::Outcome, budget, found: Vec::new() };
+    comparison.add(&a.side(arch, number), &b.side(arch, number), arch, number);
+    !comparison.found.is_empty()
+}
+
+fn lists(evaluator: &Evaluator, arch: Arch) -> bool {
+    evaluator.architectures().any(|one| one == arch)
+}
+
+impl Changes {
+    /// Compares every call of an architecture.
+    fn add_calls(&mut self, a: &Evaluator, b: &Evaluator, arch: Arch, budget: &Budget) {
+        for number in numbers(a, b, arch) {
+            let (one, other) = (a.side(arch, number), b.side(arch, number));
+            let listed = if arch == Arch::X32 { number | X32_BIT } else { number };
+            let name = syscalls::name(arch, listed);
+            if one.is_same(&other) {
+                self.same += usize::from(name.is_some());
+                continue;
+            }
+            let mut comparison = Comparison { relation: Relation::Outcome, budget, found: Vec::new() };
+            comparison.add(&one, &other, arch, number);
+            let differences = comparison.found;
+            if differences.is_empty() {
+                self.same += usize::from(name.is_some());
+            } else {
+                let change = change(&one, &other, &differences);
+                self.calls.push(CallChange { arch, number: listed, name, change, differences });
+            }
+        }
+    }
+
+    /// Counts the calls of an architecture that one of both lists alone.
+    fn add_architecture(&mut self, a: &Evaluator, b: &Evaluator, arch: Arch, in_b: bool) {
+        let evaluator = if in_b { b } else { a };
+        let calls = syscalls::calls(arch).into_iter().flatten();
+        let through = calls.filter(|(_, number)| {
+            let number = if arch == Arch::X32 { number & !X32_BIT } else { *number };
+            evaluator.side(arch, number).lets_through()
+        });
+        self.architectures.push(ArchChange { arch, in_b, calls: through.count() });
+    }
 }
 
 /// The same on nodes of several architectures, of which no two reach the same one.

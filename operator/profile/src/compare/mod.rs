@@ -10,6 +10,7 @@ mod region;
 mod unknown;
 
 pub use changes::{ArchChange, CallChange, Change, Changes, FieldChange, changes, changes_from, changes_on};
+pub(crate) use changes::{changes_from_evaluators, differs};
 pub use dispute::{Dispute, DisputeCause, disputes};
 pub use unknown::{NameChange, looser_unknown};
 
@@ -164,7 +165,7 @@ pub const fn reachable(native: Arch) -> &'static [Arch] {
     }
 }
 
-/// Every number that has a name or a rule, and for all others one of each stretch between the ends of runc's stubs.
+/// Every number that has a name or a rule, and for all others one of each stretch in which neither filter tells them apart.
 pub(crate) fn numbers(a: &Evaluator, b: &Evaluator, arch: Arch) -> BTreeSet<u32> {
     let mut known: BTreeSet<u32> = syscalls::calls(arch)
         .into_iter()
@@ -174,7 +175,7 @@ pub(crate) fn numbers(a: &Evaluator, b: &Evaluator, arch: Arch) -> BTreeSet<u32>
     let mut starts = vec![0];
     for table in [a, b].into_iter().filter_map(|evaluator| evaluator.table(arch)) {
         known.extend(table.numbers());
-        starts.extend(table.last().map(|last| last.saturating_add(1)));
+        starts.extend(table.starts());
     }
     let others: Vec<u32> = starts
         .into_iter()

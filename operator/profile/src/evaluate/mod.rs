@@ -140,6 +140,11 @@ impl Evaluator {
         Ok(Self { tables, default: Outcome::of_default(profile) })
     }
 
+    /// What was made of a program instead of a profile.
+    pub(crate) const fn of_tables(tables: Vec<(Arch, Table)>) -> Self {
+        Self { tables, default: UNLISTED.outcome }
+    }
+
     /// What happens to a call by number. A number of x86-64 with bit 30 is x32's call, as in the kernel; x32's own
     /// numbers may come with or without it. On 32-bit architectures the low words of the arguments count.
     #[must_use]

@@ -103,7 +103,7 @@ pub(crate) struct Group {
     /// What libseccomp makes of the rows.
     pub(crate) merging: Merging,
     /// Whether their filter is right only because it loads a word anew.
-    pub(super) loads_anew: bool,
+    pub(crate) loads_anew: bool,
 }
 
 impl Entry {

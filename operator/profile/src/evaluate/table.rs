@@ -35,6 +35,8 @@ pub(crate) struct Table {
     dense: Vec<u16>,
     default: Decision,
     stub: Option<Stub>,
+    /// What happens to the numbers from each of these on, where a filter was read; none where a profile was compiled.
+    stretches: Vec<(u32, Entry)>,
     work: usize,
     without_number: String,
 }
@@ -91,9 +93,30 @@ impl Table {
             dense,
             default: Decision { outcome: default, reason: Reason::Default },
             stub,
+            stretches: Vec::new(),
             work: allowance.used(),
             without_number: String::new(),
         }
+    }
+
+    /// What a filter does with the calls from each number on, the first of which is 0. Numbers are without x32's bit.
+    pub(crate) fn of_stretches(stretches: Vec<(u32, Entry)>) -> Self {
+        Self {
+            entries: Vec::new(),
+            replaced: BTreeMap::new(),
+            absent: BTreeMap::new(),
+            dense: Vec::new(),
+            default: super::UNLISTED,
+            stub: None,
+            stretches,
+            work: 0,
+            without_number: String::new(),
+        }
+    }
+
+    /// What a filter that was read does with the calls from each number on.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = (u32, &Entry)> {
+        self.stretches.iter().map(|(from, entry)| (*from, entry))
     }
 
     /// What it cost to find out what libseccomp makes of the rules, in comparisons of words.
@@ -119,7 +142,12 @@ impl Table {
                 reason: Reason::EnosysStub,
             });
         }
-        self.rules(number).ok_or(self.default)
+        self.rules(number).or_else(|| self.stretch(number)).ok_or(self.default)
+    }
+
+    fn stretch(&self, number: u32) -> Option<&Entry> {
+        let after = self.stretches.partition_point(|(from, _)| *from <= number);
+        after.checked_sub(1).map(|at| &self.stretches[at].1)
     }
 
     /// What libseccomp makes of a number's rules, whether runc's stub lets calls of it come that far or not.
@@ -191,6 +219,12 @@ impl Table {
     /// The greatest number that runc's stub lets by, where there is one.
     pub(crate) fn last(&self) -> Option<u32> {
         self.stub.map(|stub| stub.last)
+    }
+
+    /// The numbers from which on calls without a rule get something else than those before.
+    pub(crate) fn starts(&self) -> impl Iterator<Item = u32> {
+        let behind_stub = self.last().map(|last| last.saturating_add(1));
+        behind_stub.into_iter().chain(self.stretches.iter().map(|(from, _)| *from))
     }
 }
 

@@ -4,6 +4,7 @@ mod groups;
 mod words;
 
 pub use groups::{GROUPS, Group};
+pub(crate) use words::restriction;
 pub use words::{action, outcome};
 
 use std::collections::BTreeSet;

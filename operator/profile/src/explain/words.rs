@@ -34,7 +34,7 @@ pub const fn action(action: Action) -> &'static str {
 }
 
 /// What the rules for one call say, and what happens otherwise.
-pub(super) fn restriction(group: &Group, arch: Arch, call: &str) -> String {
+pub(crate) fn restriction(group: &Group, arch: Arch, call: &str) -> String {
     let mut outcomes: Vec<Outcome> = Vec::new();
     for row in &group.rows {
         if !outcomes.contains(&row.outcome) {

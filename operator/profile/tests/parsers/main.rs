@@ -8,4 +8,4 @@ mod properties;
 
 use proptest::prelude::*;
 
-parsers!(profile, docker, strace, strace_table, audit, hook, argument);
+parsers!(profile, docker, strace, strace_table, audit, hook, argument, program);

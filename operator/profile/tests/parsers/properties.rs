@@ -5,8 +5,11 @@
 use std::collections::BTreeSet;
 
 use portcullis_profile::{
-    Arch, MAX_DOCUMENT_BYTES, Profile, constants,
+    Arch, MAX_DOCUMENT_BYTES, Profile,
+    compare::Budget,
+    constants,
     docker::{self, Context, Kernel},
+    filter::{Assembly, Data, Instruction, Program, Reading, enforced, outcome},
     import::{
         Generation, MAX_EXAMPLES, Observed, RULED_ARGUMENTS, Unread,
         audit::{Audit, AuditLog, MAX_PROGRAMS},
@@ -152,6 +155,76 @@ pub(crate) fn argument(data: &[u8]) {
     {
         assert_eq!(constants::value(arch, call, index, &names), Some(value), "{names}");
     }
+}
+
+/// A program of classic BPF: whatever the kernel takes is read within the budget, and what is read is what it does. Bytes that are no
+/// program are made one.
+pub(crate) fn program(data: &[u8]) {
+    for program in [Program::from_bytes(data, false), Program::new(mended(data))].into_iter().flatten() {
+        let bytes = program.to_bytes(false);
+        assert_eq!(Program::from_bytes(&bytes, false).as_ref(), Ok(&program));
+        let lines = Assembly { program: &program, big_endian: false }.to_string().lines().count();
+        assert_eq!(lines, program.instructions().len() + 2);
+        let filters = [program];
+        if let Ok(reading) = Reading::of(&filters, Arch::X86_64, &Budget::default()) {
+            agrees(&filters, &reading);
+        }
+    }
+}
+
+/// Calls with the words that a program compares with.
+fn agrees(filters: &[Program], reading: &Reading) {
+    const CALLS: [(Arch, u32); 3] =
+        [(Arch::X86_64, 0xc000_003e), (Arch::X86, 0x4000_0003), (Arch::X32, 0xc000_003e)];
+    let constants = filters.iter().flat_map(Program::instructions).map(|one| one.k);
+    let mut words: Vec<u32> =
+        constants.flat_map(|k| [k, k.wrapping_add(1), k.wrapping_sub(1), !k]).chain([0, 1]).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.truncate(64);
+    for (at, &word) in words.iter().enumerate() {
+        let other = u64::from(words[words.len() - 1 - at]);
+        for (arch, token) in CALLS {
+            let wide = if arch == Arch::X86 { 0 } else { other << 32 };
+            let number = word & 0x3fff_ffff | if arch == Arch::X32 { 1 << 30 } else { 0 };
+            let arguments =
+                [u64::from(word), other, wide | u64::from(word), wide | other, 0, u64::from(word)];
+            let data = Data { number, arch: token, arguments, ..Data::default() };
+            let actual = outcome(enforced(filters, &data));
+            let decision = reading.evaluator().evaluate(arch, number, arguments);
+            let span = decision.outcome.strictness()..=decision.strictest().strictness();
+            assert!(span.contains(&actual.strictness()), "{arch} {data:x?}: {actual}, not {decision:?}");
+            assert!(decision.is_contested() || decision.outcome == actual, "{arch} {data:x?} {decision:?}");
+        }
+    }
+}
+
+/// Instructions that the kernel takes, by the bytes.
+fn mended(data: &[u8]) -> Vec<Instruction> {
+    const CODES: [u16; 20] = [
+        0x20, 0x15, 0x06, 0x25, 0x35, 0x45, 0x54, 0x05, 0x20, 0x15, 0x02, 0x60, 0x07, 0x87, 0x74, 0x04, 0x3c,
+        0x1d, 0x16, 0x61,
+    ];
+    let (chunks, _) = data.as_chunks::<8>();
+    let left = |at: usize| chunks.len() - at;
+    // Scratch memory is written before anything else.
+    let begun = (0..4).map(|word| Instruction { code: 0x02, k: word, ..Instruction::default() });
+    let own = chunks.iter().enumerate().map(|(at, chunk)| {
+        let one = Instruction::from_bytes(*chunk, false);
+        let code = CODES[usize::from(one.code) % CODES.len()];
+        let most = left(at).min(256) as u32;
+        let k = match code {
+            0x20 => one.k % 16 * 4,
+            0x02 | 0x60 | 0x61 => one.k % 4,
+            0x05 => one.k % most,
+            0x74 => one.k % 32,
+            _ => one.k,
+        };
+        let jump = |distance: u8| (u32::from(distance) % most) as u8;
+        Instruction { code, jt: jump(one.jt), jf: jump(one.jf), k }
+    });
+    let end = Instruction { code: 0x16, ..Instruction::default() };
+    begun.chain(own).chain([end]).collect()
 }
 
 fn bounded(unread: &Unread) {

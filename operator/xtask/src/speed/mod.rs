@@ -79,6 +79,13 @@ fn model(of: &Estimates, line: &mut impl FnMut([&str; 4]) -> Result<()>) -> Resu
         &format!("{:.3} ms", model / 1e6),
         &format!("libseccomp's program {:.3} ms: {:.1} times as long", libseccomp / 1e6, libseccomp / model),
     ])?;
+    let (read, made) = (ns("filter/read")?, ns("filter/libseccomp")?);
+    line([
+        "read libseccomp's program of the runtime default back",
+        "",
+        &format!("{:.3} ms", read / 1e6),
+        &format!("libseccomp makes it in {:.3} ms: {:.1} times as long", made / 1e6, made / read),
+    ])?;
     line(["merge 100 profiles", "", &format!("{:.1} ms", ns("merge/hundred")? / 1e6), ""])?;
     let calls = 100_000.0 / ns("trace/simulate")? * 1e3;
     line([

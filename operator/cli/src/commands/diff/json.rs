@@ -12,8 +12,9 @@ use serde::Serialize;
 use super::{entries::entries, text::in_words};
 use crate::output;
 
+/// The whole answer.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(in crate::commands) struct Document<'a> {
     a: &'a str,
     b: &'a str,
     /// Whether B lets a call, or an argument, get further.
@@ -70,7 +71,12 @@ struct Field<'a> {
     b: &'a str,
 }
 
-pub(super) fn write([a, b]: [&str; 2], changes: &Changes, out: &mut dyn Write) -> Result<()> {
+pub(super) fn write(names: [&str; 2], changes: &Changes, out: &mut dyn Write) -> Result<()> {
+    output::json(&document(names, changes), out)
+}
+
+/// What A and B are called, and do differently.
+pub(in crate::commands) fn document<'a>([a, b]: [&'a str; 2], changes: &'a Changes) -> Document<'a> {
     let calls = entries(&changes.calls).into_iter().map(|entry| Call {
         relation: relation(entry.change),
         differences: entry
@@ -87,7 +93,7 @@ pub(super) fn write([a, b]: [&str; 2], changes: &Changes, out: &mut dyn Write) -
         call: entry.call,
         architectures: entry.arches,
     });
-    let document = Document {
+    Document {
         a,
         b,
         looser: changes.is_looser(),
@@ -113,8 +119,7 @@ pub(super) fn write([a, b]: [&str; 2], changes: &Changes, out: &mut dyn Write) -
             .map(|field| Field { field: field.field, a: &field.a, b: &field.b })
             .collect(),
         same: changes.same,
-    };
-    output::json(&document, out)
+    }
 }
 
 const fn relation(change: Change) -> &'static str {

@@ -1,8 +1,8 @@
 //! `diff`: what two profiles do differently.
 
 pub(super) mod entries;
-mod json;
-mod text;
+pub(super) mod json;
+pub(super) mod text;
 
 use std::path::{Path, PathBuf};
 

@@ -25,7 +25,7 @@ const WIDTH: usize = 110;
 /// Calls that have the same difference whatever their arguments.
 type Alike<'a> = (Vec<Arch>, Outcome, Outcome, Vec<&'a str>);
 
-pub(super) fn write(
+pub(in crate::commands) fn write(
     [a, b]: [&str; 2],
     changes: &Changes,
     looser_only: bool,

@@ -15,6 +15,8 @@ use crate::{
 };
 
 pub(super) use local::LONG;
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(super) use local::processes_of_container;
 
 const EXAMPLES: &[Example] = &[
     Example { about: "Record a command", command: "kubectl seccomp record --file ls.json -- ls -l" },

@@ -6,7 +6,8 @@ use memchr::memmem::Finder;
 
 use super::{Record, Seen, interpreted};
 use crate::{
-    Action, Arch,
+    Arch,
+    filter::{action, architecture},
     import::{CallName, Reason},
 };
 
@@ -213,52 +214,6 @@ fn decimal(digits: &[u8]) -> Option<i64> {
         return text(digits)?.parse().ok();
     }
     Some(digits.iter().fold(0, |number, byte| number * 10 + i64::from(byte - b'0')))
-}
-
-/// `SECCOMP_RET_*` of include/uapi/linux/seccomp.h; the low word is data.
-fn action(code: u32) -> Option<Action> {
-    match code & 0xffff_0000 {
-        0x8000_0000 => Some(Action::KillProcess),
-        0x0000_0000 => Some(Action::KillThread),
-        0x0003_0000 => Some(Action::Trap),
-        0x0005_0000 => Some(Action::Errno),
-        0x7fc0_0000 => Some(Action::Notify),
-        0x7ff0_0000 => Some(Action::Trace),
-        0x7ffc_0000 => Some(Action::Log),
-        0x7fff_0000 => Some(Action::Allow),
-        _ => None,
-    }
-}
-
-/// `AUDIT_ARCH_*` of include/uapi/linux/audit.h: the ELF machine, a bit for 64 bits, one for little-endian, and MIPS's
-/// for n32.
-fn architecture(token: u32) -> Option<Arch> {
-    let arch = match token {
-        0xc000_003e => Arch::X86_64,
-        0x4000_0003 => Arch::X86,
-        0xc000_00b7 => Arch::Aarch64,
-        0x4000_0028 => Arch::Arm,
-        0x0000_0008 => Arch::Mips,
-        0x8000_0008 => Arch::Mips64,
-        0xa000_0008 => Arch::Mips64n32,
-        0x4000_0008 => Arch::Mipsel,
-        0xc000_0008 => Arch::Mipsel64,
-        0xe000_0008 => Arch::Mipsel64n32,
-        0x0000_0014 => Arch::Ppc,
-        0x8000_0015 => Arch::Ppc64,
-        0xc000_0015 => Arch::Ppc64le,
-        0x0000_0016 => Arch::S390,
-        0x8000_0016 => Arch::S390x,
-        0x0000_000f => Arch::Parisc,
-        0x8000_000f => Arch::Parisc64,
-        0xc000_00f3 => Arch::Riscv64,
-        0xc000_0102 => Arch::Loongarch64,
-        0x0000_0004 => Arch::M68k,
-        0x4000_002a => Arch::Sh,
-        0x0000_002a => Arch::Sheb,
-        _ => return None,
-    };
-    Some(arch)
 }
 
 #[cfg(test)]

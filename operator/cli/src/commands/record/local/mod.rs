@@ -5,6 +5,9 @@ mod linux;
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod product;
 
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(in crate::commands) use linux::processes_of_container;
+
 use std::{ffi::OsString, path::PathBuf};
 
 use anyhow::Result;

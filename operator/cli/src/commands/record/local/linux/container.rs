@@ -132,6 +132,14 @@ pub(super) fn run(
     Ok(if observation.losses.is_none() { Verdict::Yes } else { Verdict::Incomplete })
 }
 
+/// A container's short id, and the processes that run in it.
+pub(in crate::commands) fn processes(text: &str) -> Result<(String, Vec<i32>)> {
+    let mounted = Mounted::find(Hierarchy::of_this_machine().map_err(plain)?)?;
+    let (id, cgroup) = resolve(text, &mounted)?;
+    let short = id.to_string().chars().take(SHORT).collect();
+    Ok((short, cgroup.map_or_else(Vec::new, |cgroup| cgroups::processes(&cgroup))))
+}
+
 /// The container that is meant, and its cgroup where it runs. A whole id, or a name, may be of one that is still to start.
 fn resolve(text: &str, mounted: &Mounted) -> Result<(ContainerId, Option<PathBuf>)> {
     let text = text.split_once("://").map_or(text, |(_, id)| id);

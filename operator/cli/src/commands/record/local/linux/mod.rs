@@ -17,6 +17,7 @@ use portcullis_profile::{
     recording::{Observation, Platform, Subject, Tally},
 };
 
+pub(in crate::commands) use self::container::processes as processes_of_container;
 use self::{
     container::MORE_CALLS, ebpf::Counted, follow::Followed, ptrace::Traced, signals::Signals, user::User,
 };
